@@ -1,0 +1,2 @@
+// The `heddle` command.
+int main() { return 0; }
