@@ -1,0 +1,44 @@
+// AttentionSite: what a denoiser or encoder states, once, about each place where it attends. Plans address sites by these
+// facts and nobody infers them from shapes again.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace heddle {
+
+enum class AttentionKind : uint8_t { self, cross, joint, temporal };
+
+// A named run of tokens and the grid it was flattened from, row-major: image[t,h,w], text[n] (t = h = 1).
+struct TokenSegment {
+  std::string name;  // "image", "text", "ref"
+  int64_t frames = 1, height = 1, width = 1;
+  int64_t tokens() const { return frames * height * width; }
+};
+
+using TokenLayout = std::vector<TokenSegment>;
+
+inline int64_t token_count(const TokenLayout& layout) {
+  int64_t total = 0;
+  for (const TokenSegment& segment : layout) total += segment.tokens();
+  return total;
+}
+
+// Facts known when the network is built. The grids follow from each input and travel beside it, in SiteTokens.
+struct AttentionSite {
+  std::string name;  // "down.1.block0.depth0.cross", "double.07.joint"
+  AttentionKind kind = AttentionKind::self;
+  int depth = 0;  // position among the network's sites, in the order of evaluation
+  int64_t heads = 1;
+  int64_t head_dim = 0;
+  double scale = 0;  // of the scores; 0 stands for 1/sqrt(head_dim)
+  bool causal = false;
+};
+
+struct SiteTokens {
+  TokenLayout query;
+  TokenLayout key;
+};
+
+}  // namespace heddle

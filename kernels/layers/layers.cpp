@@ -1,0 +1,77 @@
+// Layers take their tensors by name and pack them.
+#include "kernels/layers/layers.h"
+
+#include "kernels/ops/view.h"
+
+namespace heddle {
+
+Scope Scope::operator/(const std::string& name) const {
+  Scope inner = *this;
+  inner.path_ = full(name);
+  return inner;
+}
+
+Scope Scope::in(DType compute) const {
+  Scope other = *this;
+  other.compute_ = compute;
+  return other;
+}
+
+bool Scope::has(const std::string& name) const { return source_->has(full(name)); }
+Tensor Scope::take(const std::string& name, const Shape& shape) const { return source_->take(full(name), shape); }
+
+Tensor Scope::take_f32(const std::string& name, const Shape& shape) const {
+  const Tensor stored = take(name, shape);
+  // A copy even where the dtype agrees: small vectors must not hold pages of the file.
+  const Tensor copy = stored.dtype() == DType::f32 ? concat({stored}, 0) : to(stored, DType::f32);
+  release(stored);
+  return copy;
+}
+
+namespace {
+
+Tensor optional_bias(const Scope& scope, int64_t out, Bias bias) {
+  return bias == Bias::yes ? scope.take_f32("bias", {out}) : Tensor();
+}
+
+}  // namespace
+
+Linear::Linear(const Scope& scope, int64_t in, int64_t out, Bias bias) {
+  const Tensor weight = scope.take("weight", {out, in});
+  weight_ = LinearWeight(weight, optional_bias(scope, out, bias), scope.compute());
+  scope.release(weight);
+}
+
+Linear Linear::joined(const std::vector<Scope>& scopes, int64_t in, int64_t out_each, Bias bias) {
+  std::vector<Tensor> weights, biases;
+  for (const Scope& scope : scopes) {
+    weights.push_back(scope.take("weight", {out_each, in}));
+    if (bias == Bias::yes) biases.push_back(scope.take_f32("bias", {out_each}));
+  }
+  Linear layer(LinearWeight(concat(weights, 0), biases.empty() ? Tensor() : concat(biases, 0), scopes[0].compute()));
+  for (size_t i = 0; i < weights.size(); ++i) scopes[i].release(weights[i]);
+  return layer;
+}
+
+Linear Linear::matrix_or_1x1(const Scope& scope, int64_t in, int64_t out, Bias bias) {
+  const Tensor stored = scope.source().take_any(scope.path() + ".weight");
+  const Shape filter{out, in, 1, 1};
+  const Tensor weight = stored.shape() == filter ? reshape(stored, {out, in}) : scope.take("weight", {out, in});
+  Linear layer(LinearWeight(weight, optional_bias(scope, out, bias), scope.compute()));
+  scope.release(stored);
+  return layer;
+}
+
+Conv2d::Conv2d(const Scope& scope, int64_t in, int64_t out, int64_t kernel, const ConvGeometry& geometry, Bias bias) {
+  const Tensor weight = scope.take("weight", {out, in, kernel, kernel});
+  weight_ = ConvWeight(weight, optional_bias(scope, out, bias), geometry, scope.compute());
+  scope.release(weight);
+}
+
+GroupNorm::GroupNorm(const Scope& scope, int64_t channels, const GroupNormOptions& options)
+    : gamma_(scope.take_f32("weight", {channels})), beta_(scope.take_f32("bias", {channels})), options_(options) {}
+
+LayerNorm::LayerNorm(const Scope& scope, int64_t channels, double eps)
+    : gamma_(scope.take_f32("weight", {channels})), beta_(scope.take_f32("bias", {channels})), eps_(eps) {}
+
+}  // namespace heddle

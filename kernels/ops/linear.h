@@ -1,0 +1,37 @@
+// Matrix products. A weight is packed once for the processor's kernels and for one compute dtype, then used many times.
+#pragma once
+
+#include <memory>
+
+#include "kernels/core/tensor.h"
+
+namespace heddle {
+
+struct PackedMatrix;  // the processor's form; kernels/cpu
+
+// y = x W^T + b. `weight` [out, in] in any float dtype, `bias` [out] or undefined; computing in f32 or bf16.
+class LinearWeight {
+ public:
+  LinearWeight() = default;
+  LinearWeight(const Tensor& weight, const Tensor& bias, DType compute);
+
+  bool defined() const { return packed_ != nullptr; }
+  int64_t in() const { return in_; }
+  int64_t out() const { return out_; }
+  DType dtype() const { return dtype_; }
+  const PackedMatrix& packed() const { return *packed_; }
+
+ private:
+  std::shared_ptr<PackedMatrix> packed_;  // also holds what the vjp needs, packed at its first use
+  int64_t in_ = 0, out_ = 0;
+  DType dtype_ = DType::f32;
+};
+
+// x [..., in] -> [..., out], plus `residual` [..., out] where it is defined, in the same pass.
+Tensor linear(const Tensor& x, const LinearWeight& weight, const Tensor& residual = {});
+
+// Batched product of activations, a [..., M, K] and b [..., K, N] with equal leading axes (or none on b); differentiable
+// in both. Transposed operands are views: matmul(a, transpose(b)).
+Tensor matmul(const Tensor& a, const Tensor& b);
+
+}  // namespace heddle

@@ -1,0 +1,23 @@
+// Normalisations, statistics in f32 (Wu & He 2018; Ba et al. 2016; Zhang & Sennrich 2019).
+#pragma once
+
+#include "kernels/core/tensor.h"
+#include "kernels/ops/activation.h"
+
+namespace heddle {
+
+// x [N, ..., C] channels-last; each of `groups` groups of neighbouring channels is normalised over all positions of a row
+// n with the biased variance, then gamma[c] * x + beta[c], then `then` (silu or none) in the same pass.
+struct GroupNormOptions {
+  int64_t groups = 32;
+  double eps = 1e-5;
+  Activation then = Activation::none;
+};
+Tensor group_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, const GroupNormOptions& options);
+
+// Over the last axis. gamma and beta [C] are f32, either may be undefined.
+Tensor layer_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, double eps);
+// x / sqrt(mean(x^2) + eps) * gamma over the last axis; gamma [C] may be undefined.
+Tensor rms_norm(const Tensor& x, const Tensor& gamma, double eps);
+
+}  // namespace heddle
