@@ -22,8 +22,8 @@ struct AttentionContext {
   std::vector<Lane> lanes;
 };
 
-// q [B,Nq,H,D], k and v [B,Nk,H,D(v)] -> [B,Nq,H,Dv]; strided views of joined projections are welcome. Error(internal) when
-// the tensors contradict what the site and its token layouts state.
+// q [B,Nq,H,D], k and v [B,Nk,H,D(v)] -> [B,Nq,H,Dv]; strided views of joined projections are welcome. Error(internal)
+// when the tensors contradict what the site and its token layouts state.
 Tensor attend(const AttentionSite& site, const SiteTokens& tokens, const Tensor& q, const Tensor& k, const Tensor& v,
               AttentionContext& context);
 

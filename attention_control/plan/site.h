@@ -1,5 +1,5 @@
-// AttentionSite: what a denoiser or encoder states, once, about each place where it attends. Plans address sites by these
-// facts and nobody infers them from shapes again.
+// AttentionSite: what a denoiser or encoder states, once, about each place where it attends. Plans address sites by
+// these facts and nobody infers them from shapes again.
 #pragma once
 
 #include <cstdint>

@@ -9,7 +9,9 @@ namespace heddle {
 
 enum class DType : uint8_t { f32, bf16, f16, i64 };
 
-constexpr int64_t size_of(DType dtype) { return dtype == DType::f32 ? 4 : dtype == DType::i64 ? 8 : 2; }
+constexpr int64_t size_of(DType dtype) {
+  return dtype == DType::f32 ? 4 : dtype == DType::i64 ? 8 : 2;
+}
 std::string_view name_of(DType dtype);
 
 // Brain float: the upper half of an f32. Conversion rounds to nearest even, NaN stays NaN.
@@ -35,12 +37,20 @@ struct Float16 {
 template <typename T>
 struct DTypeOf;
 template <>
-struct DTypeOf<float> { static constexpr DType value = DType::f32; };
+struct DTypeOf<float> {
+  static constexpr DType value = DType::f32;
+};
 template <>
-struct DTypeOf<BFloat16> { static constexpr DType value = DType::bf16; };
+struct DTypeOf<BFloat16> {
+  static constexpr DType value = DType::bf16;
+};
 template <>
-struct DTypeOf<Float16> { static constexpr DType value = DType::f16; };
+struct DTypeOf<Float16> {
+  static constexpr DType value = DType::f16;
+};
 template <>
-struct DTypeOf<int64_t> { static constexpr DType value = DType::i64; };
+struct DTypeOf<int64_t> {
+  static constexpr DType value = DType::i64;
+};
 
 }  // namespace heddle

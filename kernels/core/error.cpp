@@ -20,7 +20,8 @@ std::string one_line(std::string_view part) {
 
 }  // namespace
 
-void fail(ErrorCode code, std::string_view where, std::string_view wanted, std::string_view got, std::string_view hint) {
+void fail(ErrorCode code, std::string_view where, std::string_view wanted, std::string_view got,
+          std::string_view hint) {
   std::string text = "[" + one_line(where) + "] wanted " + one_line(wanted) + "; got " + one_line(got);
   if (!hint.empty()) text += "; try " + one_line(hint);
   throw Error(code, text);

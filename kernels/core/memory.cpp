@@ -74,7 +74,8 @@ class Pool {
     if (stats_.in_use + stats_.pooled + bytes > stats_.peak) release_largest(bytes);
     const int64_t size = (std::max<int64_t>(bytes, 1) + alignment - 1) / alignment * alignment;
     const int64_t align = size >= 4 * huge_page ? huge_page : alignment;
-    void* block = std::aligned_alloc(static_cast<size_t>(align), static_cast<size_t>((size + align - 1) / align * align));
+    void* block =
+        std::aligned_alloc(static_cast<size_t>(align), static_cast<size_t>((size + align - 1) / align * align));
     if (block == nullptr) {
       fail(ErrorCode::memory, "memory", std::to_string(bytes) + " bytes", "none from the system", "a smaller size");
     }
@@ -123,10 +124,18 @@ Pool& pool() {
 
 }  // namespace
 
-MemoryStats memory_stats() { return pool().stats(); }
-void reset_peak_memory() { pool().reset_peak(); }
-void set_memory_budget(int64_t bytes) { pool().set_budget(bytes); }
-void trim_memory() { pool().trim(); }
+MemoryStats memory_stats() {
+  return pool().stats();
+}
+void reset_peak_memory() {
+  pool().reset_peak();
+}
+void set_memory_budget(int64_t bytes) {
+  pool().set_budget(bytes);
+}
+void trim_memory() {
+  pool().trim();
+}
 
 std::shared_ptr<std::byte> allocate(int64_t bytes) {
   return {pool().take(bytes), [](std::byte* block) { pool().give(block); }};

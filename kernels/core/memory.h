@@ -7,10 +7,10 @@
 namespace heddle {
 
 struct MemoryStats {
-  int64_t in_use = 0;      // bytes of living buffers
-  int64_t pooled = 0;      // bytes that wait for reuse
-  int64_t peak = 0;        // largest in_use + pooled since the last reset
-  int64_t allocations = 0; // buffers taken from the system (not from the pool)
+  int64_t in_use = 0;       // bytes of living buffers
+  int64_t pooled = 0;       // bytes that wait for reuse
+  int64_t peak = 0;         // largest in_use + pooled since the last reset
+  int64_t allocations = 0;  // buffers taken from the system (not from the pool)
 };
 
 MemoryStats memory_stats();

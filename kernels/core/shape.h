@@ -21,7 +21,7 @@ class Shape {
   int64_t operator[](int axis) const { return dims_[axis]; }
   int64_t& operator[](int axis) { return dims_[axis]; }
   int64_t back() const { return dims_[rank_ - 1]; }
-  int64_t count() const;  // number of elements; 1 for rank 0
+  int64_t count() const;     // number of elements; 1 for rank 0
   int axis(int axis) const;  // -1 is the last axis; Error(internal) when out of range
 
   const int64_t* begin() const { return dims_.data(); }

@@ -52,7 +52,8 @@ std::vector<Tensor> Tape::gradients(std::span<const Tensor> ys, std::span<const 
     if (!(ys[i].shape() == cotangents[i].shape())) {
       fail(ErrorCode::internal, "tape.gradient", "a cotangent " + ys[i].shape().text(), cotangents[i].shape().text());
     }
-    if (ys[i].node >= 0 && ys[i].tape.lock() == state_) accumulate(all, {ys[i].node, ys[i].output}, cotangents[i].detach());
+    if (ys[i].node >= 0 && ys[i].tape.lock() == state_)
+      accumulate(all, {ys[i].node, ys[i].output}, cotangents[i].detach());
   }
   for (int i = static_cast<int>(all.size()) - 1; i >= 0; --i) propagate(all, *state_, i, graph);
 
@@ -93,7 +94,8 @@ std::vector<Tensor> record(std::vector<Tensor> outputs, std::span<const Tensor> 
   return outputs;
 }
 
-Tensor record(Tensor output, std::initializer_list<Tensor> inputs, std::function<std::vector<Tensor>(const Tensor& cotangent)> vjp) {
+Tensor record(Tensor output, std::initializer_list<Tensor> inputs,
+              std::function<std::vector<Tensor>(const Tensor& cotangent)> vjp) {
   const std::span<const Tensor> all(inputs.begin(), inputs.size());
   if (!any_tracked(all)) return output;
   return record(std::vector<Tensor>{std::move(output)}, all,

@@ -43,11 +43,14 @@ class Tape {
 
 // True when the op has to keep what its vjp needs.
 bool any_tracked(std::span<const Tensor> tensors);
-inline bool any_tracked(std::initializer_list<Tensor> tensors) { return any_tracked(std::span(tensors.begin(), tensors.size())); }
+inline bool any_tracked(std::initializer_list<Tensor> tensors) {
+  return any_tracked(std::span(tensors.begin(), tensors.size()));
+}
 
 // Returns `outputs` placed on the tape of the tracked inputs, or as they are when none is tracked.
 std::vector<Tensor> record(std::vector<Tensor> outputs, std::span<const Tensor> inputs, Vjp vjp);
 // The common case of one output; `vjp` maps its cotangent to those of the inputs.
-Tensor record(Tensor output, std::initializer_list<Tensor> inputs, std::function<std::vector<Tensor>(const Tensor& cotangent)> vjp);
+Tensor record(Tensor output, std::initializer_list<Tensor> inputs,
+              std::function<std::vector<Tensor>(const Tensor& cotangent)> vjp);
 
 }  // namespace heddle

@@ -36,7 +36,9 @@ int Shape::axis(int axis) const {
   return wrapped;
 }
 
-bool Shape::operator==(const Shape& other) const { return std::equal(begin(), end(), other.begin(), other.end()); }
+bool Shape::operator==(const Shape& other) const {
+  return std::equal(begin(), end(), other.begin(), other.end());
+}
 
 std::string Shape::text() const {
   std::string out = "[";
@@ -74,10 +76,18 @@ Tensor Tensor::zeros(const Shape& shape, DType dtype) {
 Tensor Tensor::full(const Shape& shape, float value, DType dtype) {
   Tensor out = empty(shape, dtype);
   switch (dtype) {
-    case DType::f32: std::fill_n(out.fill_data<float>(), out.count(), value); break;
-    case DType::bf16: std::fill_n(out.fill_data<BFloat16>(), out.count(), BFloat16(value)); break;
-    case DType::f16: std::fill_n(out.fill_data<Float16>(), out.count(), Float16(value)); break;
-    case DType::i64: std::fill_n(out.fill_data<int64_t>(), out.count(), static_cast<int64_t>(value)); break;
+    case DType::f32:
+      std::fill_n(out.fill_data<float>(), out.count(), value);
+      break;
+    case DType::bf16:
+      std::fill_n(out.fill_data<BFloat16>(), out.count(), BFloat16(value));
+      break;
+    case DType::f16:
+      std::fill_n(out.fill_data<Float16>(), out.count(), Float16(value));
+      break;
+    case DType::i64:
+      std::fill_n(out.fill_data<int64_t>(), out.count(), static_cast<int64_t>(value));
+      break;
   }
   return out;
 }
@@ -116,8 +126,12 @@ void for_each_offset(const Tensor& t, F f) {
 
 }  // namespace
 
-Tensor Tensor::from(std::span<const float> values, const Shape& shape) { return copy_of(values, shape); }
-Tensor Tensor::from(std::span<const int64_t> values, const Shape& shape) { return copy_of(values, shape); }
+Tensor Tensor::from(std::span<const float> values, const Shape& shape) {
+  return copy_of(values, shape);
+}
+Tensor Tensor::from(std::span<const int64_t> values, const Shape& shape) {
+  return copy_of(values, shape);
+}
 
 Tensor Tensor::borrow(const void* data, const Shape& shape, DType dtype, std::shared_ptr<const void> owner) {
   Tensor out;
@@ -158,12 +172,22 @@ Tensor Tensor::view(const Shape& shape, const Shape& strides, int64_t offset_ele
 std::vector<float> Tensor::to_vector() const {
   std::vector<float> out;
   out.reserve(static_cast<size_t>(count()));
-  const auto read = [&]<typename T>(const T* p) { for_each_offset(*this, [&](int64_t o) { out.push_back(static_cast<float>(p[o])); }); };
+  const auto read = [&]<typename T>(const T* p) {
+    for_each_offset(*this, [&](int64_t o) { out.push_back(static_cast<float>(p[o])); });
+  };
   switch (dtype_) {
-    case DType::f32: read(data<float>()); break;
-    case DType::bf16: read(data<BFloat16>()); break;
-    case DType::f16: read(data<Float16>()); break;
-    case DType::i64: read(data<int64_t>()); break;
+    case DType::f32:
+      read(data<float>());
+      break;
+    case DType::bf16:
+      read(data<BFloat16>());
+      break;
+    case DType::f16:
+      read(data<Float16>());
+      break;
+    case DType::i64:
+      read(data<int64_t>());
+      break;
   }
   return out;
 }
@@ -180,7 +204,9 @@ float Tensor::item() const {
   return to_vector()[0];
 }
 
-bool Tensor::is_tracked() const { return node >= 0 && !tape.expired(); }
+bool Tensor::is_tracked() const {
+  return node >= 0 && !tape.expired();
+}
 
 Tensor Tensor::detach() const {
   Tensor out = *this;

@@ -1,5 +1,5 @@
-// Tensor: a value handle on (buffer, shape, strides, dtype, device, place on a tape). Nothing public changes its elements:
-// ops are free functions that return new tensors. Pictures and feature maps are channels-last: [N,H,W,C].
+// Tensor: a value handle on (buffer, shape, strides, dtype, device, place on a tape). Nothing public changes its
+// elements: ops are free functions that return new tensors. Pictures and feature maps are channels-last: [N,H,W,C].
 #pragma once
 
 #include <memory>
@@ -39,11 +39,15 @@ class Tensor {
 
   // Elements; T must be the dtype's C++ type (float, BFloat16, Float16, int64_t), else Error(internal).
   template <typename T>
-  const T* data() const { return static_cast<const T*>(typed(DTypeOf<T>::value)); }
+  const T* data() const {
+    return static_cast<const T*>(typed(DTypeOf<T>::value));
+  }
   const std::byte* bytes() const { return data_; }
   // For the kernel that fills a tensor it has just made, before anybody else sees it.
   template <typename T>
-  T* fill_data() { return static_cast<T*>(const_cast<void*>(typed(DTypeOf<T>::value))); }
+  T* fill_data() {
+    return static_cast<T*>(const_cast<void*>(typed(DTypeOf<T>::value)));
+  }
   std::byte* fill_bytes() { return const_cast<std::byte*>(data_); }
   // True when no other handle shares the buffer: an op that got it by rvalue may write over it.
   bool is_sole_owner() const { return owner_.use_count() == 1 && !borrowed_; }

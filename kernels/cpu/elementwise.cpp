@@ -67,10 +67,14 @@ void cast_loop(const Tensor& from, Tensor& to) {
 template <typename From>
 void cast_from(const Tensor& from, Tensor& to) {
   switch (to.dtype()) {
-    case DType::f32: return cast_loop<From, float>(from, to);
-    case DType::bf16: return cast_loop<From, BFloat16>(from, to);
-    case DType::f16: return cast_loop<From, Float16>(from, to);
-    case DType::i64: fail(ErrorCode::internal, "to", "a float dtype", "i64");
+    case DType::f32:
+      return cast_loop<From, float>(from, to);
+    case DType::bf16:
+      return cast_loop<From, BFloat16>(from, to);
+    case DType::f16:
+      return cast_loop<From, Float16>(from, to);
+    case DType::i64:
+      fail(ErrorCode::internal, "to", "a float dtype", "i64");
   }
 }
 
@@ -92,11 +96,16 @@ void copy_words(const Tensor& from, Tensor& to) {
 void binary(BinaryOp op, const Tensor& a, const Tensor& b, Tensor& out) {
   for_float_type(out.dtype(), [&]<typename T>(T) {
     switch (op) {
-      case BinaryOp::add: return binary_loop<T>(a, b, out, [](float x, float y) { return x + y; });
-      case BinaryOp::subtract: return binary_loop<T>(a, b, out, [](float x, float y) { return x - y; });
-      case BinaryOp::multiply: return binary_loop<T>(a, b, out, [](float x, float y) { return x * y; });
-      case BinaryOp::divide: return binary_loop<T>(a, b, out, [](float x, float y) { return x / y; });
-      case BinaryOp::maximum: return binary_loop<T>(a, b, out, [](float x, float y) { return x >= y ? x : y; });
+      case BinaryOp::add:
+        return binary_loop<T>(a, b, out, [](float x, float y) { return x + y; });
+      case BinaryOp::subtract:
+        return binary_loop<T>(a, b, out, [](float x, float y) { return x - y; });
+      case BinaryOp::multiply:
+        return binary_loop<T>(a, b, out, [](float x, float y) { return x * y; });
+      case BinaryOp::divide:
+        return binary_loop<T>(a, b, out, [](float x, float y) { return x / y; });
+      case BinaryOp::maximum:
+        return binary_loop<T>(a, b, out, [](float x, float y) { return x >= y ? x : y; });
     }
   });
 }
@@ -104,36 +113,48 @@ void binary(BinaryOp op, const Tensor& a, const Tensor& b, Tensor& out) {
 void unary(UnaryOp op, const Tensor& x, float p, float r, Tensor& out) {
   for_float_type(out.dtype(), [&]<typename T>(T) {
     switch (op) {
-      case UnaryOp::affine: return unary_loop<T>(x, out, [=](float v) { return v * p + r; });
-      case UnaryOp::square: return unary_loop<T>(x, out, [](float v) { return v * v; });
-      case UnaryOp::square_root: return unary_loop<T>(x, out, [](float v) { return std::sqrt(v); });
-      case UnaryOp::exponential: return unary_loop<T>(x, out, [](float v) { return std::exp(v); });
-      case UnaryOp::logarithm: return unary_loop<T>(x, out, [](float v) { return std::log(v); });
-      case UnaryOp::absolute: return unary_loop<T>(x, out, [](float v) { return std::fabs(v); });
-      case UnaryOp::clamp: return unary_loop<T>(x, out, [=](float v) { return v < p ? p : v > r ? r : v; });
+      case UnaryOp::affine:
+        return unary_loop<T>(x, out, [=](float v) { return v * p + r; });
+      case UnaryOp::square:
+        return unary_loop<T>(x, out, [](float v) { return v * v; });
+      case UnaryOp::square_root:
+        return unary_loop<T>(x, out, [](float v) { return std::sqrt(v); });
+      case UnaryOp::exponential:
+        return unary_loop<T>(x, out, [](float v) { return std::exp(v); });
+      case UnaryOp::logarithm:
+        return unary_loop<T>(x, out, [](float v) { return std::log(v); });
+      case UnaryOp::absolute:
+        return unary_loop<T>(x, out, [](float v) { return std::fabs(v); });
+      case UnaryOp::clamp:
+        return unary_loop<T>(x, out, [=](float v) { return v < p ? p : v > r ? r : v; });
     }
   });
 }
 
 void weighted_sum(float a, const Tensor& x, float b, const Tensor& y, Tensor& out) {
-  for_float_type(out.dtype(), [&]<typename T>(T) {
-    binary_loop<T>(x, y, out, [=](float u, float v) { return a * u + b * v; });
-  });
+  for_float_type(out.dtype(),
+                 [&]<typename T>(T) { binary_loop<T>(x, y, out, [=](float u, float v) { return a * u + b * v; }); });
 }
 
 void copy(const Tensor& from, Tensor& to) {
   switch (size_of(from.dtype())) {
-    case 2: return copy_words<uint16_t>(from, to);
-    case 4: return copy_words<uint32_t>(from, to);
-    default: return copy_words<uint64_t>(from, to);
+    case 2:
+      return copy_words<uint16_t>(from, to);
+    case 4:
+      return copy_words<uint32_t>(from, to);
+    default:
+      return copy_words<uint64_t>(from, to);
   }
 }
 
 void cast(const Tensor& from, Tensor& to) {
   switch (from.dtype()) {
-    case DType::f32: return cast_from<float>(from, to);
-    case DType::bf16: return cast_from<BFloat16>(from, to);
-    case DType::f16: return cast_from<Float16>(from, to);
+    case DType::f32:
+      return cast_from<float>(from, to);
+    case DType::bf16:
+      return cast_from<BFloat16>(from, to);
+    case DType::f16:
+      return cast_from<Float16>(from, to);
     case DType::i64: {
       const std::vector<int64_t> ids = from.to_ids();
       const std::vector<float> values(ids.begin(), ids.end());

@@ -17,8 +17,12 @@ Scope Scope::in(DType compute) const {
   return other;
 }
 
-bool Scope::has(const std::string& name) const { return source_->has(full(name)); }
-Tensor Scope::take(const std::string& name, const Shape& shape) const { return source_->take(full(name), shape); }
+bool Scope::has(const std::string& name) const {
+  return source_->has(full(name));
+}
+Tensor Scope::take(const std::string& name, const Shape& shape) const {
+  return source_->take(full(name), shape);
+}
 
 Tensor Scope::take_f32(const std::string& name, const Shape& shape) const {
   const Tensor stored = take(name, shape);

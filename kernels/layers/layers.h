@@ -30,7 +30,8 @@ class Linear {
 class Conv2d {
  public:
   Conv2d() = default;
-  Conv2d(const Scope& scope, int64_t in, int64_t out, int64_t kernel, const ConvGeometry& geometry, Bias bias = Bias::yes);
+  Conv2d(const Scope& scope, int64_t in, int64_t out, int64_t kernel, const ConvGeometry& geometry,
+         Bias bias = Bias::yes);
 
   bool defined() const { return weight_.defined(); }
   Tensor operator()(const Tensor& x, const ConvAddends& plus = {}) const { return conv2d(x, weight_, plus); }

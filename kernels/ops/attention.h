@@ -17,8 +17,8 @@ struct AttentionResult {
   Tensor lse;  // [B,H,Nq] f32: log of the sum of exp(scores); -inf and out 0 for a row without keys
 };
 
-// q [B,Nq,H,D], k [B,Nk,H,D], v [B,Nk,H,Dv]: views into joined projections are welcome, only the last axis must be dense.
-// Differentiable through out and lse: dS = P * (dP - rowsum(dO * O) + dLSE).
+// q [B,Nq,H,D], k [B,Nk,H,D], v [B,Nk,H,Dv]: views into joined projections are welcome, only the last axis must be
+// dense. Differentiable through out and lse: dS = P * (dP - rowsum(dO * O) + dLSE).
 AttentionResult attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options);
 
 }  // namespace heddle

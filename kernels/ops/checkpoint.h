@@ -10,7 +10,8 @@ namespace heddle {
 
 using Block = std::function<std::vector<Tensor>(const std::vector<Tensor>& inputs)>;
 
-// Equal to block(inputs), bit for bit, in value and gradient. The block must not use tracked tensors besides its inputs.
+// Equal to block(inputs), bit for bit, in value and gradient. The block must not use tracked tensors besides its
+// inputs.
 std::vector<Tensor> checkpoint(const Block& block, const std::vector<Tensor>& inputs);
 
 }  // namespace heddle

@@ -44,8 +44,8 @@ class ConvWeight {
 
 // What is added to the result in the same pass; each may be undefined.
 struct ConvAddends {
-  Tensor residual;  // [N,Ho,Wo,out]
-  Tensor row_bias;  // [N,out]: one vector for all positions of a picture (time embedding)
+  Tensor residual = {};  // [N,Ho,Wo,out]
+  Tensor row_bias = {};  // [N,out]: one vector for all positions of a picture (time embedding)
 };
 
 // x [N,H,W,in] -> [N,Ho,Wo,out], Ho = (H + top + bottom - kh) / stride + 1.

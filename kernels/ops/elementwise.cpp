@@ -80,15 +80,17 @@ Tensor add(const Tensor& a, const Tensor& b) {
 }
 
 Tensor subtract(const Tensor& a, const Tensor& b) {
-  return record(binary(BinaryOp::subtract, "subtract", a, b), {a, b}, [sa = a.shape(), sb = b.shape()](const Tensor& c) {
-    return std::vector{sum_to(c, sa), scale(sum_to(c, sb), -1)};
-  });
+  return record(binary(BinaryOp::subtract, "subtract", a, b), {a, b},
+                [sa = a.shape(), sb = b.shape()](const Tensor& c) {
+                  return std::vector{sum_to(c, sa), scale(sum_to(c, sb), -1)};
+                });
 }
 
 Tensor multiply(const Tensor& a, const Tensor& b) {
-  return record(binary(BinaryOp::multiply, "multiply", a, b), {a, b}, [a = a.detach(), b = b.detach()](const Tensor& c) {
-    return std::vector{sum_to(multiply(c, b), a.shape()), sum_to(multiply(c, a), b.shape())};
-  });
+  return record(binary(BinaryOp::multiply, "multiply", a, b), {a, b},
+                [a = a.detach(), b = b.detach()](const Tensor& c) {
+                  return std::vector{sum_to(multiply(c, b), a.shape()), sum_to(multiply(c, a), b.shape())};
+                });
 }
 
 Tensor divide(const Tensor& a, const Tensor& b) {
@@ -100,14 +102,16 @@ Tensor divide(const Tensor& a, const Tensor& b) {
 
 Tensor maximum(const Tensor& a, const Tensor& b) {
   return record(binary(BinaryOp::maximum, "maximum", a, b), {a, b}, [a = a.detach(), b = b.detach()](const Tensor& c) {
-    const Tensor first = indicator(binary(BinaryOp::subtract, "maximum", a, b), [](float d) { return d >= 0 ? 1.0f : 0.0f; });
+    const Tensor first =
+        indicator(binary(BinaryOp::subtract, "maximum", a, b), [](float d) { return d >= 0 ? 1.0f : 0.0f; });
     return std::vector{sum_to(multiply(c, first), a.shape()),
                        sum_to(multiply(c, add_constant(scale(first, -1), 1)), b.shape())};
   });
 }
 
 Tensor scale(const Tensor& x, double factor) {
-  return record(unary(UnaryOp::affine, x, factor, 0), {x}, [factor](const Tensor& c) { return std::vector{scale(c, factor)}; });
+  return record(unary(UnaryOp::affine, x, factor, 0), {x},
+                [factor](const Tensor& c) { return std::vector{scale(c, factor)}; });
 }
 
 Tensor add_constant(const Tensor& x, double constant) {
@@ -116,7 +120,8 @@ Tensor add_constant(const Tensor& x, double constant) {
 
 Tensor weighted_sum(double a, const Tensor& x, double b, const Tensor& y) {
   if (!(x.shape() == y.shape()) || x.dtype() != y.dtype()) {
-    fail(ErrorCode::internal, "weighted_sum", "two tensors of one shape and dtype", x.shape().text() + " and " + y.shape().text());
+    fail(ErrorCode::internal, "weighted_sum", "two tensors of one shape and dtype",
+         x.shape().text() + " and " + y.shape().text());
   }
   Tensor out = Tensor::empty(x.shape(), x.dtype());
   if (out.count() > 0) cpu::weighted_sum(static_cast<float>(a), x, static_cast<float>(b), y, out);
@@ -139,7 +144,8 @@ Tensor exponential(const Tensor& x) {
 }
 
 Tensor logarithm(const Tensor& x) {
-  return record(unary(UnaryOp::logarithm, x), {x}, [x = x.detach()](const Tensor& c) { return std::vector{divide(c, x)}; });
+  return record(unary(UnaryOp::logarithm, x), {x},
+                [x = x.detach()](const Tensor& c) { return std::vector{divide(c, x)}; });
 }
 
 Tensor absolute(const Tensor& x) {

@@ -1,5 +1,5 @@
-// Elementwise arithmetic with numpy's broadcasting. Inputs share a float dtype (f32 or bf16); each result is computed in
-// f32 and rounded once. A tensor of one element given as double stands for a constant and is never differentiated.
+// Elementwise arithmetic with numpy's broadcasting. Inputs share a float dtype (f32 or bf16); each result is computed
+// in f32 and rounded once. A tensor of one element given as double stands for a constant and is never differentiated.
 #pragma once
 
 #include "kernels/core/tensor.h"

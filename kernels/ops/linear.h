@@ -30,8 +30,8 @@ class LinearWeight {
 // x [..., in] -> [..., out], plus `residual` [..., out] where it is defined, in the same pass.
 Tensor linear(const Tensor& x, const LinearWeight& weight, const Tensor& residual = {});
 
-// Batched product of activations, a [..., M, K] and b [..., K, N] with equal leading axes (or none on b); differentiable
-// in both. Transposed operands are views: matmul(a, transpose(b)).
+// Batched product of activations, a [..., M, K] and b [..., K, N] with equal leading axes (or none on b);
+// differentiable in both. Transposed operands are views: matmul(a, transpose(b)).
 Tensor matmul(const Tensor& a, const Tensor& b);
 
 }  // namespace heddle

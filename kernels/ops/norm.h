@@ -6,8 +6,8 @@
 
 namespace heddle {
 
-// x [N, ..., C] channels-last; each of `groups` groups of neighbouring channels is normalised over all positions of a row
-// n with the biased variance, then gamma[c] * x + beta[c], then `then` (silu or none) in the same pass.
+// x [N, ..., C] channels-last; each of `groups` groups of neighbouring channels is normalised over all positions of a
+// row n with the biased variance, then gamma[c] * x + beta[c], then `then` (silu or none) in the same pass.
 struct GroupNormOptions {
   int64_t groups = 32;
   double eps = 1e-5;

@@ -13,8 +13,8 @@ namespace heddle {
 namespace {
 
 struct Plan {
-  Shape kept;           // the result with reduced axes at extent 1
-  Shape outer, inner;   // extents of the kept and of the reduced axes
+  Shape kept;          // the result with reduced axes at extent 1
+  Shape outer, inner;  // extents of the kept and of the reduced axes
   Shape outer_strides, inner_strides;
 };
 
@@ -33,7 +33,8 @@ Plan plan_for(const Tensor& x, std::span<const int> axes) {
 Shape without_axes(const Shape& shape, std::span<const int> axes) {
   Shape out;
   for (int i = 0; i < shape.rank(); ++i) {
-    if (std::none_of(axes.begin(), axes.end(), [&](int axis) { return shape.axis(axis) == i; })) out.push_back(shape[i]);
+    if (std::none_of(axes.begin(), axes.end(), [&](int axis) { return shape.axis(axis) == i; }))
+      out.push_back(shape[i]);
   }
   return out;
 }
@@ -84,13 +85,17 @@ std::vector<int> all_axes(const Tensor& x) {
 
 }  // namespace
 
-Tensor sum(const Tensor& x) { return sum_over(x, all_axes(x), Axes::drop); }
+Tensor sum(const Tensor& x) {
+  return sum_over(x, all_axes(x), Axes::drop);
+}
 
 Tensor sum(const Tensor& x, std::initializer_list<int> axes, Axes kept) {
   return sum_over(x, std::span(axes.begin(), axes.size()), kept);
 }
 
-Tensor mean(const Tensor& x) { return scale(sum(x), 1.0 / static_cast<double>(x.count())); }
+Tensor mean(const Tensor& x) {
+  return scale(sum(x), 1.0 / static_cast<double>(x.count()));
+}
 
 Tensor mean(const Tensor& x, std::initializer_list<int> axes, Axes kept) {
   int64_t count = 1;

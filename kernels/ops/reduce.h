@@ -9,10 +9,10 @@ namespace heddle {
 
 enum class Axes : uint8_t { drop, keep };  // whether a reduced axis stays, with extent 1
 
-Tensor sum(const Tensor& x);                                               // [] of all elements
+Tensor sum(const Tensor& x);  // [] of all elements
 Tensor sum(const Tensor& x, std::initializer_list<int> axes, Axes kept = Axes::drop);
 Tensor mean(const Tensor& x);
 Tensor mean(const Tensor& x, std::initializer_list<int> axes, Axes kept = Axes::drop);
-Tensor max(const Tensor& x, int axis, Axes kept = Axes::drop);             // the gradient goes to the first maximum
+Tensor max(const Tensor& x, int axis, Axes kept = Axes::drop);  // the gradient goes to the first maximum
 
 }  // namespace heddle

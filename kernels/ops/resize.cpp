@@ -72,10 +72,14 @@ Tensor resample(const Tensor& x, const Resampling& plan) {
         continue;
       }
       std::fill(sum.begin(), sum.end(), 0.0f);
-      accumulate(picture + (row.first * source_width + tap.first) * channels, (1 - row.weight) * (1 - tap.weight), sum.data(), channels);
-      accumulate(picture + (row.first * source_width + tap.second) * channels, (1 - row.weight) * tap.weight, sum.data(), channels);
-      accumulate(picture + (row.second * source_width + tap.first) * channels, row.weight * (1 - tap.weight), sum.data(), channels);
-      accumulate(picture + (row.second * source_width + tap.second) * channels, row.weight * tap.weight, sum.data(), channels);
+      accumulate(picture + (row.first * source_width + tap.first) * channels, (1 - row.weight) * (1 - tap.weight),
+                 sum.data(), channels);
+      accumulate(picture + (row.first * source_width + tap.second) * channels, (1 - row.weight) * tap.weight,
+                 sum.data(), channels);
+      accumulate(picture + (row.second * source_width + tap.first) * channels, row.weight * (1 - tap.weight),
+                 sum.data(), channels);
+      accumulate(picture + (row.second * source_width + tap.second) * channels, row.weight * tap.weight, sum.data(),
+                 channels);
       for (int64_t c = 0; c < channels; ++c) pixel[c] = T(sum[static_cast<size_t>(c)]);
     }
   }
@@ -110,7 +114,8 @@ Tensor scatter(const Tensor& cotangent, const Resampling& plan) {
 
 void check_picture(const char* op, const Tensor& x) {
   if (x.rank() != 4 || x.count() == 0) fail(ErrorCode::internal, op, "a picture [N,H,W,C]", x.shape().text());
-  if (x.dtype() != DType::f32 && x.dtype() != DType::bf16) fail(ErrorCode::internal, op, "f32 or bf16", name_of(x.dtype()));
+  if (x.dtype() != DType::f32 && x.dtype() != DType::bf16)
+    fail(ErrorCode::internal, op, "f32 or bf16", name_of(x.dtype()));
 }
 
 Tensor apply(const Tensor& x, Resampling plan) {

@@ -33,7 +33,8 @@ Tensor contiguous(const Tensor& x) {
 }
 
 Tensor reshape(const Tensor& x, const Shape& shape) {
-  if (shape.count() != x.count()) fail(ErrorCode::internal, "reshape", "as many elements as " + x.shape().text(), shape.text());
+  if (shape.count() != x.count())
+    fail(ErrorCode::internal, "reshape", "as many elements as " + x.shape().text(), shape.text());
   const Tensor out = dense(x).view(shape, row_major_strides(shape), 0);
   return record(out, {x}, [before = x.shape()](const Tensor& c) { return std::vector{reshape(c, before)}; });
 }
@@ -42,7 +43,8 @@ Tensor permute(const Tensor& x, std::initializer_list<int> axes) {
   const std::vector<int> order(axes);
   std::vector<int> inverse(order.size(), -1);
   Shape shape = x.shape(), strides = x.strides();
-  if (static_cast<int>(order.size()) != x.rank()) fail(ErrorCode::internal, "permute", "each axis once", x.shape().text());
+  if (static_cast<int>(order.size()) != x.rank())
+    fail(ErrorCode::internal, "permute", "each axis once", x.shape().text());
   for (int i = 0; i < x.rank(); ++i) {
     const int from = x.shape().axis(order[i]);
     shape[i] = x.shape()[from];
@@ -71,7 +73,8 @@ Tensor slice(const Tensor& x, int axis, int64_t begin, int64_t end) {
   axis = x.shape().axis(axis);
   const int64_t extent = x.shape()[axis];
   if (begin < 0 || begin > end || end > extent) {
-    fail(ErrorCode::internal, "slice", "bounds within 0.." + std::to_string(extent), std::to_string(begin) + ".." + std::to_string(end));
+    fail(ErrorCode::internal, "slice", "bounds within 0.." + std::to_string(extent),
+         std::to_string(begin) + ".." + std::to_string(end));
   }
   return record(window(x, axis, begin, end), {x}, [axis, begin, after = extent - end](const Tensor& c) {
     return std::vector{pad(c, axis, begin, after)};
@@ -144,20 +147,27 @@ Tensor gather(const Tensor& x, int axis, std::span<const int64_t> indices) {
     Tensor place = window(out, axis, static_cast<int64_t>(i), static_cast<int64_t>(i) + 1);
     cpu::copy(window(x, axis, indices[i], indices[i] + 1), place);
   }
-  return record(out, {x}, [axis, shape = x.shape(), order = std::vector<int64_t>(indices.begin(), indices.end())](const Tensor& c) {
-    Tensor back = Tensor::zeros(shape, c.dtype());
-    for (size_t i = 0; i < order.size(); ++i) {
-      Tensor place = window(back, axis, order[i], order[i] + 1);
-      Tensor total = Tensor::empty(place.shape(), c.dtype());
-      cpu::binary(cpu::BinaryOp::add, place, window(c, axis, static_cast<int64_t>(i), static_cast<int64_t>(i) + 1), total);
-      cpu::copy(total, place);
-    }
-    return std::vector{back};
-  });
+  return record(
+      out, {x},
+      [axis, shape = x.shape(), order = std::vector<int64_t>(indices.begin(), indices.end())](const Tensor& c) {
+        Tensor back = Tensor::zeros(shape, c.dtype());
+        for (size_t i = 0; i < order.size(); ++i) {
+          Tensor place = window(back, axis, order[i], order[i] + 1);
+          Tensor total = Tensor::empty(place.shape(), c.dtype());
+          cpu::binary(cpu::BinaryOp::add, place, window(c, axis, static_cast<int64_t>(i), static_cast<int64_t>(i) + 1),
+                      total);
+          cpu::copy(total, place);
+        }
+        return std::vector{back};
+      });
 }
 
-Tensor channels_last(const Tensor& x) { return contiguous(permute(x, {0, 2, 3, 1})); }
-Tensor channels_first(const Tensor& x) { return contiguous(permute(x, {0, 3, 1, 2})); }
+Tensor channels_last(const Tensor& x) {
+  return contiguous(permute(x, {0, 2, 3, 1}));
+}
+Tensor channels_first(const Tensor& x) {
+  return contiguous(permute(x, {0, 3, 1, 2}));
+}
 
 Tensor to(const Tensor& x, DType dtype) {
   if (x.dtype() == dtype) return x;

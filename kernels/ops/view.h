@@ -10,14 +10,16 @@ namespace heddle {
 
 Tensor reshape(const Tensor& x, const Shape& shape);
 Tensor permute(const Tensor& x, std::initializer_list<int> axes);
-Tensor transpose(const Tensor& x);                    // the last two axes
+Tensor transpose(const Tensor& x);  // the last two axes
 Tensor slice(const Tensor& x, int axis, int64_t begin, int64_t end);
 std::vector<Tensor> split(const Tensor& x, int axis, int64_t parts);
-Tensor contiguous(const Tensor& x);                   // x itself where it is dense
+Tensor contiguous(const Tensor& x);  // x itself where it is dense
 Tensor concat(std::span<const Tensor> parts, int axis);
-inline Tensor concat(std::initializer_list<Tensor> parts, int axis) { return concat(std::span(parts.begin(), parts.size()), axis); }
+inline Tensor concat(std::initializer_list<Tensor> parts, int axis) {
+  return concat(std::span(parts.begin(), parts.size()), axis);
+}
 Tensor pad(const Tensor& x, int axis, int64_t before, int64_t after, float value = 0);
-Tensor repeat(const Tensor& x, int axis, int64_t times);             // [a, b] -> [a, b, a, b]
+Tensor repeat(const Tensor& x, int axis, int64_t times);                     // [a, b] -> [a, b, a, b]
 Tensor gather(const Tensor& x, int axis, std::span<const int64_t> indices);  // rows in the order asked, repeats allowed
 
 Tensor channels_last(const Tensor& x);   // [N,C,H,W] -> [N,H,W,C], dense

@@ -47,7 +47,9 @@ TEST(Tape, GradientTwiceNeedsKeep) {
 }
 
 TEST(Checkpoint, SameValueAndGradient) {
-  const Block block = [](const std::vector<Tensor>& in) { return std::vector{multiply(square(in[0]), in[1]), add(in[0], in[1])}; };
+  const Block block = [](const std::vector<Tensor>& in) {
+    return std::vector{multiply(square(in[0]), in[1]), add(in[0], in[1])};
+  };
   const auto run = [&](bool saved) {
     Tape tape;
     const Tensor a = tape.watch(ramp(5)), b = tape.watch(scale(ramp(5), 2));

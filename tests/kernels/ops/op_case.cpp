@@ -12,7 +12,9 @@
 namespace heddle::testing {
 namespace {
 
-double epsilon(DType dtype) { return dtype == DType::f32 ? 1.0 / (1 << 23) : 1.0 / (1 << 7); }
+double epsilon(DType dtype) {
+  return dtype == DType::f32 ? 1.0 / (1 << 23) : 1.0 / (1 << 7);
+}
 
 std::vector<Array> make_inputs(const OpCase& test, DType dtype) {
   std::vector<Array> out;
@@ -26,8 +28,10 @@ std::vector<Array> make_inputs(const OpCase& test, DType dtype) {
   return out;
 }
 
-void expect_near(const OpCase& test, const std::string& mode, DType dtype, const Array& got, const Array& want, double slack) {
-  ASSERT_EQ(got.shape, want.shape) << test.name << " " << mode << " wanted " << want.shape.text() << " got " << got.shape.text();
+void expect_near(const OpCase& test, const std::string& mode, DType dtype, const Array& got, const Array& want,
+                 double slack) {
+  ASSERT_EQ(got.shape, want.shape) << test.name << " " << mode << " wanted " << want.shape.text() << " got "
+                                   << got.shape.text();
   double worst = 0;
   int64_t where = 0;
   for (int64_t i = 0; i < want.shape.count(); ++i) {
@@ -77,8 +81,8 @@ void check_in(const OpCase& test, DType dtype) {
   const std::vector<Tensor> ys{out}, cs{to_tensor(cotangent, out.dtype())};
   const std::vector<Tensor> gradients = tape.gradients(ys, cs, watched);
   for (size_t i = 0; i < inputs.size(); ++i) {
-    expect_near(test, "vjp of input " + std::to_string(i), dtype, to_array(gradients[i]), difference(test, inputs, i, cotangent),
-                1e-8);
+    expect_near(test, "vjp of input " + std::to_string(i), dtype, to_array(gradients[i]),
+                difference(test, inputs, i, cotangent), 1e-8);
   }
 }
 

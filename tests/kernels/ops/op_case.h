@@ -1,5 +1,6 @@
-// One op case, listed once and run in two modes over f32 and bf16: forward against a plain double-precision oracle, and the
-// vector-Jacobian product against central differences of that oracle. Tolerances are multiples of the dtype's epsilon.
+// One op case, listed once and run in two modes over f32 and bf16: forward against a plain double-precision oracle, and
+// the vector-Jacobian product against central differences of that oracle. Tolerances are multiples of the dtype's
+// epsilon.
 #pragma once
 
 #include <functional>

@@ -31,30 +31,39 @@ double at(const Array& a, const Shape& out, int64_t i) {
   return a[offset];
 }
 
-OpCase binary_case(const char* name, Shape a, Shape b, Tensor (*op)(const Tensor&, const Tensor&), double (*f)(double, double)) {
-  return {.name = name, .inputs = {a, b}, .op = [op](const auto& in) { return op(in[0], in[1]); },
-          .oracle = [f, name](const auto& in) {
-            const Shape shape = broadcast_shape(in[0].shape, in[1].shape, name);
-            Array out{shape, std::vector<double>(static_cast<size_t>(shape.count()))};
-            for (int64_t i = 0; i < shape.count(); ++i) out[i] = f(at(in[0], shape, i), at(in[1], shape, i));
-            return out;
-          },
+OpCase binary_case(const char* name, Shape a, Shape b, Tensor (*op)(const Tensor&, const Tensor&),
+                   double (*f)(double, double)) {
+  return {.name = name,
+          .inputs = {a, b},
+          .op = [op](const auto& in) { return op(in[0], in[1]); },
+          .oracle =
+              [f, name](const auto& in) {
+                const Shape shape = broadcast_shape(in[0].shape, in[1].shape, name);
+                Array out{shape, std::vector<double>(static_cast<size_t>(shape.count()))};
+                for (int64_t i = 0; i < shape.count(); ++i) out[i] = f(at(in[0], shape, i), at(in[1], shape, i));
+                return out;
+              },
           .magnitude = 4};
 }
 
 OpCase unary_case(const char* name, std::function<Tensor(const Tensor&)> op, std::function<double(double)> f) {
-  return {.name = name, .inputs = {{3, 7}}, .op = [op](const auto& in) { return op(in[0]); },
-          .oracle = [f](const auto& in) {
-            Array out = in[0];
-            for (double& v : out.values) v = f(v);
-            return out;
-          },
-          .low = 0.3, .high = 2.0, .magnitude = 4};
+  return {.name = name,
+          .inputs = {{3, 7}},
+          .op = [op](const auto& in) { return op(in[0]); },
+          .oracle =
+              [f](const auto& in) {
+                Array out = in[0];
+                for (double& v : out.values) v = f(v);
+                return out;
+              },
+          .low = 0.3,
+          .high = 2.0,
+          .magnitude = 4};
 }
 
 TEST(Elementwise, BinaryWithEveryKindOfBroadcast) {
-  const std::vector<std::pair<Shape, Shape>> shapes = {
-      {{2, 3, 5}, {2, 3, 5}}, {{2, 3, 5}, {5}}, {{5}, {2, 3, 5}}, {{2, 1, 5}, {3, 1}}, {{2, 3, 5}, {}}, {{4, 1}, {1, 6}}};
+  const std::vector<std::pair<Shape, Shape>> shapes = {{{2, 3, 5}, {2, 3, 5}}, {{2, 3, 5}, {5}}, {{5}, {2, 3, 5}},
+                                                       {{2, 1, 5}, {3, 1}},    {{2, 3, 5}, {}},  {{4, 1}, {1, 6}}};
   for (const auto& [a, b] : shapes) {
     testing::check(binary_case("add", a, b, add, [](double x, double y) { return x + y; }));
     testing::check(binary_case("subtract", a, b, subtract, [](double x, double y) { return x - y; }));
@@ -69,56 +78,99 @@ TEST(Elementwise, BinaryWithEveryKindOfBroadcast) {
 }
 
 TEST(Elementwise, Unary) {
-  testing::check(unary_case("scale", [](const Tensor& x) { return scale(x, -1.5); }, [](double v) { return -1.5 * v; }));
-  testing::check(unary_case("add_constant", [](const Tensor& x) { return add_constant(x, 0.5); }, [](double v) { return v + 0.5; }));
+  testing::check(unary_case(
+      "scale", [](const Tensor& x) { return scale(x, -1.5); }, [](double v) { return -1.5 * v; }));
+  testing::check(unary_case(
+      "add_constant", [](const Tensor& x) { return add_constant(x, 0.5); }, [](double v) { return v + 0.5; }));
   testing::check(unary_case("square", square, [](double v) { return v * v; }));
   testing::check(unary_case("square_root", square_root, [](double v) { return std::sqrt(v); }));
   testing::check(unary_case("exponential", exponential, [](double v) { return std::exp(v); }));
   testing::check(unary_case("logarithm", logarithm, [](double v) { return std::log(v); }));
   testing::check(unary_case("absolute", absolute, [](double v) { return std::fabs(v); }));
-  testing::check(unary_case("clamp", [](const Tensor& x) { return clamp(x, 0.7, 1.4); }, [](double v) { return std::clamp(v, 0.7, 1.4); }));
+  testing::check(unary_case(
+      "clamp", [](const Tensor& x) { return clamp(x, 0.7, 1.4); }, [](double v) { return std::clamp(v, 0.7, 1.4); }));
 }
 
 OpCase reordering_case(const char* name, Shape input, std::function<Tensor(const Tensor&)> op, Shape output,
                        std::function<std::vector<int64_t>(int64_t)> sources) {
-  return {.name = name, .inputs = {input}, .op = [op](const auto& in) { return op(in[0]); },
-          .oracle = [=](const auto& in) {
-            Array out{output, std::vector<double>(static_cast<size_t>(output.count()))};
-            for (int64_t i = 0; i < output.count(); ++i) {
-              for (const int64_t s : sources(i)) out[i] += s < 0 ? 0 : in[0][s];
-            }
-            return out;
-          },
+  return {.name = name,
+          .inputs = {input},
+          .op = [op](const auto& in) { return op(in[0]); },
+          .oracle =
+              [=](const auto& in) {
+                Array out{output, std::vector<double>(static_cast<size_t>(output.count()))};
+                for (int64_t i = 0; i < output.count(); ++i) {
+                  for (const int64_t s : sources(i)) out[i] += s < 0 ? 0 : in[0][s];
+                }
+                return out;
+              },
           .magnitude = 4};
 }
 
 TEST(View, ReorderingOps) {
   const auto one = [](int64_t s) { return std::vector<int64_t>{s}; };
-  testing::check(reordering_case("permute", {2, 3, 4}, [](const Tensor& x) { return contiguous(permute(x, {2, 0, 1})); }, {4, 2, 3},
-                                 [&](int64_t i) { return one(i % 6 * 4 + i / 6); }));
-  testing::check(reordering_case("slice", {2, 5}, [](const Tensor& x) { return slice(x, 1, 1, 4); }, {2, 3},
-                                 [&](int64_t i) { return one(i / 3 * 5 + i % 3 + 1); }));
-  testing::check(reordering_case("pad", {2, 2}, [](const Tensor& x) { return pad(x, -1, 1, 2); }, {2, 5},
-                                 [&](int64_t i) { const int64_t c = i % 5 - 1; return one(c < 0 || c > 1 ? -1 : i / 5 * 2 + c); }));
-  testing::check(reordering_case("concat", {2, 2}, [](const Tensor& x) { return concat({x, slice(x, 1, 1, 2)}, 1); }, {2, 3},
-                                 [&](int64_t i) { return one(i / 3 * 2 + std::min<int64_t>(i % 3, 1)); }));
-  testing::check(reordering_case("gather", {3, 2}, [](const Tensor& x) { const int64_t rows[] = {2, 0, 2}; return gather(x, 0, rows); }, {3, 2},
-                                 [&](int64_t i) { return one((i / 2 == 1 ? 0 : 4) + i % 2); }));
-  testing::check(reordering_case("sum", {2, 3, 2}, [](const Tensor& x) { return sum(x, {1}); }, {2, 2},
-                                 [&](int64_t i) { const int64_t b = i / 2 * 6 + i % 2; return std::vector<int64_t>{b, b + 2, b + 4}; }));
-  testing::check(reordering_case("upsample_nearest", {1, 2, 2, 3}, [](const Tensor& x) { return upsample_nearest(x, 3, 4); }, {1, 3, 4, 3},
-                                 [&](int64_t i) { const int64_t y = i / 12 * 2 / 3, x = i / 3 % 4 / 2; return one((y * 2 + x) * 3 + i % 3); }));
+  testing::check(reordering_case(
+      "permute", {2, 3, 4},
+      [](const Tensor& x) {
+        return contiguous(permute(x, {2, 0, 1}));
+      },
+      {4, 2, 3}, [&](int64_t i) { return one(i % 6 * 4 + i / 6); }));
+  testing::check(reordering_case(
+      "slice", {2, 5}, [](const Tensor& x) { return slice(x, 1, 1, 4); }, {2, 3},
+      [&](int64_t i) { return one(i / 3 * 5 + i % 3 + 1); }));
+  testing::check(reordering_case(
+      "pad", {2, 2}, [](const Tensor& x) { return pad(x, -1, 1, 2); }, {2, 5},
+      [&](int64_t i) {
+        const int64_t c = i % 5 - 1;
+        return one(c < 0 || c > 1 ? -1 : i / 5 * 2 + c);
+      }));
+  testing::check(reordering_case(
+      "concat", {2, 2},
+      [](const Tensor& x) {
+        return concat({x, slice(x, 1, 1, 2)}, 1);
+      },
+      {2, 3}, [&](int64_t i) { return one(i / 3 * 2 + std::min<int64_t>(i % 3, 1)); }));
+  testing::check(reordering_case(
+      "gather", {3, 2},
+      [](const Tensor& x) {
+        const int64_t rows[] = {2, 0, 2};
+        return gather(x, 0, rows);
+      },
+      {3, 2}, [&](int64_t i) { return one((i / 2 == 1 ? 0 : 4) + i % 2); }));
+  testing::check(reordering_case(
+      "sum", {2, 3, 2}, [](const Tensor& x) { return sum(x, {1}); }, {2, 2},
+      [&](int64_t i) {
+        const int64_t b = i / 2 * 6 + i % 2;
+        return std::vector<int64_t>{b, b + 2, b + 4};
+      }));
+  testing::check(reordering_case(
+      "upsample_nearest", {1, 2, 2, 3}, [](const Tensor& x) { return upsample_nearest(x, 3, 4); }, {1, 3, 4, 3},
+      [&](int64_t i) {
+        const int64_t y = i / 12 * 2 / 3, x = i / 3 % 4 / 2;
+        return one((y * 2 + x) * 3 + i % 3);
+      }));
 }
 
 TEST(Reduce, MeanAndMax) {
-  testing::check({.name = "mean", .inputs = {{2, 6}}, .op = [](const auto& in) { return mean(in[0]); },
-                  .oracle = [](const auto& in) { double s = 0; for (double v : in[0].values) s += v; return Array{{}, {s / 12}}; }});
-  testing::check({.name = "max", .inputs = {{3, 4, 2}}, .op = [](const auto& in) { return max(in[0], 1); },
-                  .oracle = [](const auto& in) {
-                    Array out{{3, 2}, std::vector<double>(6, -1e9)};
-                    for (int64_t i = 0; i < 24; ++i) out[i / 8 * 2 + i % 2] = std::max(out[i / 8 * 2 + i % 2], in[0][i]);
-                    return out;
-                  }});
+  testing::check({.name = "mean",
+                  .inputs = {{2, 6}},
+                  .op = [](const auto& in) { return mean(in[0]); },
+                  .oracle =
+                      [](const auto& in) {
+                        double s = 0;
+                        for (double v : in[0].values) s += v;
+                        return Array{{}, {s / 12}};
+                      }});
+  testing::check({.name = "max",
+                  .inputs = {{3, 4, 2}},
+                  .op = [](const auto& in) { return max(in[0], 1); },
+                  .oracle =
+                      [](const auto& in) {
+                        Array out{{3, 2}, std::vector<double>(6, -1e9)};
+                        for (int64_t i = 0; i < 24; ++i)
+                          out[i / 8 * 2 + i % 2] = std::max(out[i / 8 * 2 + i % 2], in[0][i]);
+                        return out;
+                      }});
 }
 
 TEST(Elementwise, RefusesWhatDoesNotFit) {

@@ -1,0 +1,83 @@
+// Normalisations: checks, the tape and dispatch. Only the gradient in x exists: weights are never differentiated.
+#include "kernels/ops/norm.h"
+
+#include "kernels/core/error.h"
+#include "kernels/core/tape.h"
+#include "kernels/cpu/norm.h"
+#include "kernels/ops/view.h"
+
+namespace heddle {
+namespace {
+
+void check_input(const Tensor& x, int min_rank, const char* op) {
+  if (x.rank() < min_rank || (x.dtype() != DType::f32 && x.dtype() != DType::bf16)) {
+    fail(ErrorCode::internal, op, "f32 or bf16 of rank " + std::to_string(min_rank) + " or more",
+         std::string(name_of(x.dtype())) + " " + x.shape().text());
+  }
+}
+
+void check_vector(const Tensor& weight, int64_t channels, const char* op, const char* name) {
+  if (!weight.defined()) return;
+  if (!(weight.shape() == Shape{channels}) || weight.dtype() != DType::f32 || !weight.is_contiguous()) {
+    fail(ErrorCode::internal, op, std::string(name) + " f32 " + Shape{channels}.text(),
+         std::string(name_of(weight.dtype())) + " " + weight.shape().text());
+  }
+}
+
+// [N,...,C] -> [N,L,C] of a dense tensor.
+Tensor as_rows(const Tensor& x, int64_t n) {
+  const Shape shape{n, x.count() / (n * x.dim(-1)), x.dim(-1)};
+  return x.view(shape, row_major_strides(shape), 0);
+}
+
+Tensor shaped_as(const Tensor& y, const Tensor& x) {
+  return y.view(x.shape(), row_major_strides(x.shape()), 0);
+}
+
+Tensor row_norm(const Tensor& given, const cpu::RowNormCall& weights, const char* op) {
+  check_input(given, 1, op);
+  check_vector(weights.gamma, given.dim(-1), op, "gamma");
+  check_vector(weights.beta, given.dim(-1), op, "beta");
+  if (given.count() == 0) return given;
+  const Tensor x = contiguous(given);
+  cpu::RowNormCall call = weights;
+  call.x = as_rows(x, 1);
+  const cpu::Normalised made = cpu::row_norm_forward(call);
+  return record(shaped_as(made.y, x), {x}, [call, stats = made.stats](const Tensor& d_y) -> std::vector<Tensor> {
+    return {shaped_as(cpu::row_norm_backward(call, stats, as_rows(contiguous(d_y), 1)), d_y)};
+  });
+}
+
+}  // namespace
+
+Tensor group_norm(const Tensor& given, const Tensor& gamma, const Tensor& beta, const GroupNormOptions& options) {
+  check_input(given, 2, "group_norm");
+  const int64_t channels = given.dim(-1);
+  if (options.groups <= 0 || channels % options.groups != 0) {
+    fail(ErrorCode::internal, "group_norm", std::to_string(options.groups) + " groups that divide the channels",
+         given.shape().text());
+  }
+  if (options.then != Activation::none && options.then != Activation::silu) {
+    fail(ErrorCode::internal, "group_norm", "silu or none afterwards", "another activation", "activate()");
+  }
+  check_vector(gamma, channels, "group_norm", "gamma");
+  check_vector(beta, channels, "group_norm", "beta");
+  if (given.count() == 0) return given;
+  const Tensor x = contiguous(given);
+  const int64_t n = x.dim(0);
+  const cpu::GroupNormCall call{as_rows(x, n), gamma, beta, options};
+  const cpu::Normalised made = cpu::group_norm_forward(call);
+  return record(shaped_as(made.y, x), {x}, [call, n, stats = made.stats](const Tensor& d_y) -> std::vector<Tensor> {
+    return {shaped_as(cpu::group_norm_backward(call, stats, as_rows(contiguous(d_y), n)), d_y)};
+  });
+}
+
+Tensor layer_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, double eps) {
+  return row_norm(x, {.gamma = gamma, .beta = beta, .eps = eps, .centred = true}, "layer_norm");
+}
+
+Tensor rms_norm(const Tensor& x, const Tensor& gamma, double eps) {
+  return row_norm(x, {.gamma = gamma, .eps = eps, .centred = false}, "rms_norm");
+}
+
+}  // namespace heddle

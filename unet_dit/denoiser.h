@@ -1,0 +1,31 @@
+// Denoiser: what samplers and pipelines see of a network, whatever its family.
+#pragma once
+
+#include <vector>
+
+#include "attention_control/plan/attend.h"
+#include "kernels/core/tensor.h"
+
+namespace heddle {
+
+// What the network is told beside the noisy sample; undefined where its family has no use for it. Float tensors in f32.
+struct Conditioning {
+  Tensor text;          // encoder_hidden_states [B,L,D]
+  Tensor text_embeds;   // pooled text [B,P] (SDXL)
+  Tensor time_ids;      // sizes and crops [B,6] (SDXL)
+  Tensor class_labels;  // [B] i64 or f32 labels, or [B,D] embeddings
+  Tensor guidance;      // timestep_cond [B,E]: the embedded guidance of distilled models
+};
+
+class Denoiser {
+ public:
+  virtual ~Denoiser() = default;
+  // Every attention of the network, in the order of evaluation.
+  virtual const std::vector<AttentionSite>& sites() const = 0;
+  // sample [B,C,H,W] f32 (scaled as the sampler says), timesteps [B] f32 -> the raw prediction [B,C',H,W] f32.
+  // Differentiable in the sample. Lanes and moment travel in `context`.
+  virtual Tensor operator()(const Tensor& sample, const Tensor& timesteps, const Conditioning& conditioning,
+                            AttentionContext& context) const = 0;
+};
+
+}  // namespace heddle
