@@ -44,21 +44,42 @@ bool contains(const Ranges& ranges, char32_t code) {
 int category(char32_t code) {
   return utf8proc_category(static_cast<utf8proc_int32_t>(code));
 }
+// Marks and a composed vowel that came after Unicode 9, whose tables the `tokenizers` library normalises with: to it
+// they are characters that neither move nor compose.
+constexpr Range unknown_marks[] = {
+    {0x7fd, 0x7fd},     {0x898, 0x89f},     {0x8ca, 0x8d3},     {0x9fe, 0x9fe},     {0xc3c, 0xc3c},
+    {0xd3b, 0xd3c},     {0xeba, 0xeba},     {0x1715, 0x1715},   {0x1abf, 0x1ace},   {0x1df6, 0x1dfa},
+    {0xa82c, 0xa82c},   {0x10d24, 0x10d27}, {0x10eab, 0x10eac}, {0x10efd, 0x10eff}, {0x10f46, 0x10f50},
+    {0x10f82, 0x10f85}, {0x11070, 0x11070}, {0x1133b, 0x1133b}, {0x1145e, 0x1145e}, {0x11839, 0x1183a},
+    {0x11930, 0x11930}, {0x11938, 0x11938}, {0x1193d, 0x1193e}, {0x11943, 0x11943}, {0x119e0, 0x119e0},
+    {0x11a34, 0x11a34}, {0x11a47, 0x11a47}, {0x11a99, 0x11a99}, {0x11d42, 0x11d42}, {0x11d44, 0x11d45},
+    {0x11d97, 0x11d97}, {0x11f41, 0x11f42}, {0x16ff0, 0x16ff1}, {0x1e08f, 0x1e08f}, {0x1e130, 0x1e136},
+    {0x1e2ae, 0x1e2ae}, {0x1e2ec, 0x1e2ef}, {0x1e4ec, 0x1e4ef}};
+
 int combining_class(char32_t code) {
+  if (code < 0x300 || contains(unknown_marks, code)) return 0;
   return utf8proc_get_property(static_cast<utf8proc_int32_t>(code))->combining_class;
+}
+
+using Codes = std::vector<utf8proc_int32_t>;
+
+Codes decompose(std::span<const SourceChar> text) {
+  Codes codes;
+  for (const SourceChar& c : text) {
+    utf8proc_int32_t parts[8] = {static_cast<utf8proc_int32_t>(c.code)};
+    int boundary = 0;
+    const auto options = static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_DECOMPOSE);
+    utf8proc_ssize_t count = 1;
+    if (!contains(unknown_marks, c.code)) count = utf8proc_decompose_char(parts[0], parts, 8, options, &boundary);
+    codes.insert(codes.end(), parts, parts + std::clamp<utf8proc_ssize_t>(count, 0, 8));
+  }
+  return codes;
 }
 
 // The canonical decomposition, marks in canonical order, then composed. utf8proc sorts marks by insertion, which is
 // quadratic in a run of marks; a stable sort gives the same order.
 std::u32string nfc(std::span<const SourceChar> text) {
-  std::vector<utf8proc_int32_t> codes;
-  for (const SourceChar& c : text) {
-    utf8proc_int32_t parts[8];
-    int boundary = 0;
-    const auto options = static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_DECOMPOSE);
-    const auto count = utf8proc_decompose_char(static_cast<utf8proc_int32_t>(c.code), parts, 8, options, &boundary);
-    codes.insert(codes.end(), parts, parts + std::clamp<utf8proc_ssize_t>(count, 0, 8));
-  }
+  Codes codes = decompose(text);
   const auto starts = [](utf8proc_int32_t c) { return combining_class(static_cast<char32_t>(c)) == 0; };
   for (auto at = codes.begin(); at != codes.end();) {
     const auto marks = std::find_if_not(at, codes.end(), starts);
@@ -67,9 +88,17 @@ std::u32string nfc(std::span<const SourceChar> text) {
       return combining_class(static_cast<char32_t>(a)) < combining_class(static_cast<char32_t>(b));
     });
   }
+  std::u32string out;
+  const auto unknown = [](utf8proc_int32_t c) { return contains(unknown_marks, static_cast<char32_t>(c)); };
   const auto options = static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE);
-  const auto length = utf8proc_normalize_utf32(codes.data(), static_cast<utf8proc_ssize_t>(codes.size()), options);
-  return {codes.begin(), codes.begin() + std::max<utf8proc_ssize_t>(length, 0)};
+  for (auto at = codes.begin(); at != codes.end();) {
+    const auto end = std::find_if(at + 1, codes.end(), unknown);
+    Codes part(at, end);
+    const auto length = utf8proc_normalize_utf32(part.data(), static_cast<utf8proc_ssize_t>(part.size()), options);
+    out.append(part.begin(), part.begin() + std::max<utf8proc_ssize_t>(length, 0));
+    at = end;
+  }
+  return out;
 }
 
 // Whether normalisation never joins `next` to what stands before it. Below U+0300 all characters are such starters.

@@ -1,6 +1,6 @@
 // Unicode text as code points that remember which bytes of the source they came from: decoding, NFC, lower case,
 // classes. The classes and cases are those of Unicode 16, as the `tokenizers` library has them; NFC is that of
-// Unicode 15.
+// Unicode 9.
 #pragma once
 
 #include <cstddef>
