@@ -4,6 +4,7 @@
 #include <string>
 
 #include "kernels/core/error.h"
+#include "kernels/core/flops.h"
 #include "kernels/core/tape.h"
 #include "kernels/cpu/conv2d.h"
 #include "kernels/ops/reduce.h"
@@ -66,13 +67,16 @@ ConvWeight::ConvWeight(const Tensor& weight, const Tensor& bias, const ConvGeome
 Tensor conv2d(const Tensor& x, const ConvWeight& weight, const ConvAddends& plus) {
   const Shape shape = result_shape(x, weight);
   check_addends(x, plus, shape);
+  const int64_t per_element = 2 * weight.in() * weight.kernel_h() * weight.kernel_w();
+  count_flops(shape.count() * per_element);
   Tensor out = Tensor::empty(shape, x.dtype());
   if (shape.count() > 0) weight.packed().forward(dense(x), {dense(plus.residual), dense(plus.row_bias)}, out);
   return record(out, {x, plus.residual, plus.row_bias},
-                [weight, before = x.shape(), x_wanted = x.is_tracked(),
+                [weight, per_element, before = x.shape(), x_wanted = x.is_tracked(),
                  rows_wanted = plus.row_bias.defined() && plus.row_bias.is_tracked()](const Tensor& c) {
                   std::vector<Tensor> back{Tensor(), c, Tensor()};
                   if (x_wanted) back[0] = c.count() > 0 ? Tensor::empty(before, c.dtype()) : Tensor::zeros(before, c.dtype());
+                  if (x_wanted) count_flops(c.count() * per_element);
                   if (x_wanted && c.count() > 0) weight.packed().backward(dense(c), back[0]);
                   if (rows_wanted) back[2] = sum(c, {1, 2});
                   return back;

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "kernels/core/error.h"
+#include "kernels/core/flops.h"
 #include "kernels/core/tape.h"
 #include "kernels/cpu/matmul.h"
 #include "kernels/ops/view.h"
@@ -96,11 +97,13 @@ Tensor linear(const Tensor& x, const LinearWeight& weight, const Tensor& residua
   if (residual.defined() && (!(residual.shape() == shape) || residual.dtype() != x.dtype())) {
     fail(ErrorCode::internal, "linear", "a residual " + shape.text() + " of x's dtype", residual.shape().text());
   }
+  count_flops(2 * shape.count() * weight.in());
   Tensor out = shape.count() == 0 ? Tensor::empty(shape, x.dtype())
                                   : weight.packed().forward(rows_of(x), residual.defined() ? dense_rows(residual) : Tensor());
   out = out.view(shape, row_major_strides(shape), 0);
   return record(out, {x, residual},
                 [weight, before = x.shape(), wanted = x.is_tracked()](const Tensor& c) {
+                  if (wanted) count_flops(2 * c.count() * weight.in());
                   std::vector<Tensor> back{Tensor(), c};
                   if (wanted && c.count() == 0) back[0] = Tensor::zeros(before, c.dtype());
                   else if (wanted) back[0] = reshape(weight.packed().backward(rows_of(c)), before);
@@ -112,6 +115,7 @@ Tensor matmul(const Tensor& a, const Tensor& b) {
   check_pair(a, b);
   Shape shape = a.shape();
   shape[shape.rank() - 1] = b.dim(-1);
+  count_flops(2 * shape.count() * a.dim(-1));
   Tensor out = Tensor::empty(shape, a.dtype());
   if (shape.count() > 0 && a.dim(-1) == 0) out = Tensor::zeros(shape, a.dtype());
   else if (shape.count() > 0) {

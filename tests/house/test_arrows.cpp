@@ -82,7 +82,8 @@ TEST(House, DeviceCodeStaysInKernels) {
     const bool device = included.rfind("kernels/cpu/", 0) == 0 || included.rfind("kernels/cuda/", 0) == 0;
     if (!device) return;
     EXPECT_EQ(room_of(file), "kernels") << file << " includes " << included;
-    const bool public_header = file.ends_with(".h") && file.rfind("kernels/cpu/", 0) != 0 && file.rfind("kernels/cuda/", 0) != 0;
+    const bool public_header =
+        file.ends_with(".h") && file.rfind("kernels/cpu/", 0) != 0 && file.rfind("kernels/cuda/", 0) != 0;
     EXPECT_FALSE(public_header) << file << " includes " << included;
   });
 }
@@ -90,7 +91,8 @@ TEST(House, DeviceCodeStaysInKernels) {
 TEST(House, OnlyAttendComputesAttention) {
   for_each_include([](const std::string& file, const std::string& included) {
     if (included != "kernels/ops/attention.h") return;
-    EXPECT_TRUE(room_of(file) == "kernels" || room_of(file) == "bench" || file.rfind("attention_control/plan/", 0) == 0) << file;
+    EXPECT_TRUE(room_of(file) == "kernels" || room_of(file) == "bench" || file.rfind("attention_control/plan/", 0) == 0)
+        << file;
   });
 }
 
