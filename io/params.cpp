@@ -46,6 +46,7 @@ std::string Limits::text() const {
     return out;
   }
   const bool has_low = std::isfinite(low), has_high = std::isfinite(high);
+  if (has_low && low == high) return number_text(low);
   if (has_low && has_high) return number_text(low) + " to " + number_text(high);
   return has_low ? "at least " + number_text(low) : has_high ? "at most " + number_text(high) : "";
 }
@@ -56,6 +57,8 @@ std::vector<ParamInfo> PlainParam::inner() {
 
 std::string number_text(double value) {
   char buffer[32];
+  const bool whole = std::abs(value) < 1e15 && value == std::floor(value);
+  if (whole) return std::to_string(static_cast<int64_t>(value));
   return {buffer, std::to_chars(buffer, buffer + sizeof(buffer), value).ptr};
 }
 
@@ -147,7 +150,8 @@ namespace {
 void add_rows(const std::vector<ParamInfo>& infos, const std::string& prefix, std::string& table) {
   for (const ParamInfo& info : infos) {
     const std::string key = prefix + info.name;
-    std::string type = info.limits.empty() ? info.type : info.type + ", " + info.limits;
+    std::string type = info.type == "text" && !info.limits.empty() ? info.limits : info.type;
+    if (type != info.limits && !info.limits.empty()) type += ", " + info.limits;
     for (size_t at = 0; (at = type.find(" | ", at)) != type.npos; at += 3) type.replace(at, 3, ", ");
     table.append("| `").append(key).append("` | ").append(type).append(" | ");
     table.append(info.required ? "required" : info.initial).append(" | ").append(info.help).append(" |\n");

@@ -113,7 +113,7 @@ TEST(Preset, FaultsNameLineAndNearestKey) {
             "[p.yaml:4 task] wanted generate | image_to_image | inpaint; got \"inpant\"; try \"inpaint\"");
   EXPECT_EQ(why(head + "sampler: {name: eular}\n").substr(0, 60),
             "[p.yaml:4 sampler.name] wanted ddim | pndm | euler | euler_a");
-  EXPECT_EQ(why("heddle: 2\nmodel: x\n"), "[p.yaml:1 heddle] wanted a whole number, 1 to 1; got \"2\"");
+  EXPECT_EQ(why("heddle: 2\nmodel: x\n"), "[p.yaml:1 heddle] wanted a whole number, 1; got \"2\"");
   EXPECT_EQ(why("heddle: 1\nprompt: x\n").substr(0, 33), "[p.yaml:1] wanted the key \"model\"");
   EXPECT_EQ(why("heddle: 1\nmodel: x\n"), "[p.yaml:1] wanted the key \"prompt\"; got none");
   EXPECT_EQ(why(head + "size: [0, 64]\n"), "[p.yaml:4 size[0]] wanted a whole number, 8 to 16384; got \"0\"");
