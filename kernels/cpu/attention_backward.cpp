@@ -35,22 +35,6 @@ int64_t visible_keys(const AttentionInputs& in, int64_t query) {
   return in.causal ? std::clamp<int64_t>(query + 1 + nk - in.q.dim(1), 0, nk) : nk;
 }
 
-template <typename T>
-float forward_row(const AttentionInputs& in, int64_t b, int64_t h, int64_t i, T* out) {
-  const Head<T> q = head_of<T>(in.q, b, h), k = head_of<T>(in.k, b, h), v = head_of<T>(in.v, b, h);
-  const int64_t keys = visible_keys(in, i), dv = in.v.dim(3);
-  std::vector<float> p(static_cast<size_t>(keys)), sum(static_cast<size_t>(dv));
-  float top = -std::numeric_limits<float>::infinity();
-  for (int64_t j = 0; j < keys; ++j) top = std::max(top, p[j] = in.scale * dot(q.row(i), k.row(j), in.q.dim(3)));
-  float total = 0;
-  for (int64_t j = 0; j < keys; ++j) {
-    total += p[j] = std::exp(p[j] - top);
-    for (int64_t c = 0; c < dv; ++c) sum[c] += p[j] * static_cast<float>(v.row(j)[c]);
-  }
-  for (int64_t c = 0; c < dv; ++c) out[c] = T(keys > 0 ? sum[c] / total : 0.0f);
-  return keys > 0 ? top + std::log(total) : -std::numeric_limits<float>::infinity();
-}
-
 struct HeadGradients {
   std::vector<float> q, k, v;  // [N,D] of one head
 };
@@ -83,22 +67,6 @@ void store(const std::vector<float>& from, Tensor& to, int64_t b, int64_t h) {
 }
 
 }  // namespace
-
-AttentionOutputs attention_forward(const AttentionInputs& in) {
-  const int64_t heads = in.q.dim(2), nq = in.q.dim(1), dv = in.v.dim(3);
-  AttentionOutputs made{Tensor::empty({in.q.dim(0), nq, heads, dv}, in.q.dtype()),
-                        Tensor::empty({in.q.dim(0), heads, nq})};
-  with_float_type(in.q.dtype(), "attention", [&]<typename T>() {
-    T* out = made.out.fill_data<T>();
-    float* lse = made.lse.fill_data<float>();
-#pragma omp parallel for schedule(static)
-    for (int64_t n = 0; n < made.lse.count(); ++n) {
-      const int64_t b = n / (heads * nq), h = n / nq % heads, i = n % nq;
-      lse[n] = forward_row<T>(in, b, h, i, out + ((b * nq + i) * heads + h) * dv);
-    }
-  });
-  return made;
-}
 
 AttentionGradients attention_backward(const AttentionInputs& in, const AttentionOutputs& saved,
                                       const AttentionOutputs& cotangents) {
