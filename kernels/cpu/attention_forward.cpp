@@ -59,13 +59,6 @@ namespace {
 namespace HWY_NAMESPACE {
 using namespace heddle::cpu::HWY_NAMESPACE;
 
-template <typename T>
-RowSource<T> rows_of(const Tensor& x, int64_t problem, int64_t begin, int64_t end) {
-  const int64_t heads = x.dim(2);
-  return {x.data<T>() + problem / heads * x.stride(0) + problem % heads * x.stride(2) + begin * x.stride(1),
-          x.stride(1), end - begin, x.dim(3)};
-}
-
 template <class Op, typename T>
 void pack(const ForwardJob& job, int64_t problem, int64_t slot) {
   using Word = typename Op::Word;
@@ -189,7 +182,7 @@ AttentionOutputs attention_forward(const AttentionInputs& in) {
   ForwardJob job(in,
                  {Tensor::empty({n.batch, n.queries, n.heads, n.value_dim}, in.q.dtype()),
                   Tensor::empty({n.batch, n.heads, n.queries})},
-                 in.q.dtype() == DType::bf16 && has_bf16_products());
+                 in.q.dtype() == DType::bf16 && in.scale > 0 && has_bf16_products());
   const int64_t problems = n.problems(), blocks = job.query_blocks.pieces;
   const int64_t group =
       std::clamp<int64_t>(group_words / job.panel_words(), std::min<int64_t>(threads(), problems), problems);

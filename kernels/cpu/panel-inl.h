@@ -10,7 +10,7 @@
 #include <bit>
 #include <cstring>
 
-#include "kernels/core/dtype.h"
+#include "kernels/core/tensor.h"
 #include "kernels/cpu/product-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -23,6 +23,14 @@ struct RowSource {
   int64_t stride, count, dim;
   const T* row(int64_t i) const { return data + i * stride; }
 };
+
+// Rows [begin, end) of one head of x [B,N,H,D]; `problem` counts (b, h).
+template <typename T>
+RowSource<T> rows_of(const Tensor& x, int64_t problem, int64_t begin, int64_t end) {
+  const int64_t heads = x.dim(2);
+  return {x.data<T>() + problem / heads * x.stride(0) + problem % heads * x.stride(2) + begin * x.stride(1),
+          x.stride(1), end - begin, x.dim(3)};
+}
 
 inline uint32_t pair(BFloat16 low, BFloat16 high) {
   return static_cast<uint32_t>(low.bits) | static_cast<uint32_t>(high.bits) << 16;
