@@ -18,6 +18,7 @@ using namespace winograd;
 
 namespace {
 
+constexpr int64_t run_of_tiles = 8;             // transformed by one task
 constexpr int64_t most_tiles = 128;            // of a chunk: M [36][tiles][32] has to stay in a core's cache
 constexpr int64_t v_bytes = int64_t{12} << 20;  // of a chunk's V
 
@@ -58,8 +59,9 @@ void run(const Picture& p, int64_t pictures, const void* x, const FilterView& fi
       const int64_t tiles = std::min(plan.chunk_tiles, plan.tiles - first);
       const Chunk chunk{first, tiles, reinterpret_cast<float*>(v.get()), plan.point_stride, plan.depth_stride};
 #pragma omp for schedule(static)
-      for (int64_t i = 0; i < tiles * plan.depths; ++i) {
-        transform_input(p, x, chunk, i % plan.depths, i / plan.depths, i / plan.depths + 1);
+      for (int64_t i = 0; i < plan.depths * ceil_div(tiles, run_of_tiles); ++i) {
+        const int64_t begin = i / plan.depths * run_of_tiles;
+        transform_input(p, x, chunk, i % plan.depths, begin, std::min(tiles, begin + run_of_tiles));
       }
 #pragma omp for schedule(dynamic)
       for (int64_t i = 0; i < plan.blocks * plan.parts; ++i) {

@@ -136,6 +136,7 @@ void transform_input_of(const Picture& p, const T* x, const Chunk& chunk, int64_
         for (int row = 0; row < 6; ++row) {
           const T* from = source[row * 6 + column];
           s[row] = from == nullptr ? hn::Zero(d) : load_some(from + c, count - c);
+          if (column >= 2 && from != nullptr) hwy::Prefetch(from + c + tile * p.channels);  // what the next tile adds
         }
         input_1d(s[0], s[1], s[2], s[3], s[4], s[5]);
         for (int row = 0; row < 6; ++row) t36[row * 6 + column] = s[row];
@@ -144,7 +145,9 @@ void transform_input_of(const Picture& p, const T* x, const Chunk& chunk, int64_
         V* s = t36 + row * 6;
         input_1d(s[0], s[1], s[2], s[3], s[4], s[5]);
         for (int column = 0; column < 6; ++column) {
-          hn::StoreU(s[column], d, v + (row * 6 + column) * chunk.point_stride + t * depth_block + c);
+          float* const to = v + (row * 6 + column) * chunk.point_stride + t * depth_block + c;
+          hwy::Prefetch(to + depth_block);
+          hn::StoreU(s[column], d, to);
         }
       }
     }
