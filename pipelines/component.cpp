@@ -4,11 +4,11 @@
 #include <algorithm>
 
 #include "io/json.h"
-#include "io/weights.h"
 #include "kernels/core/error.h"
 #include "kernels/core/tape.h"
 #include "kernels/ops/view.h"
 #include "pipelines/component_encoders.h"
+#include "pipelines/load_component.h"
 #include "unet_dit/unet.h"
 
 namespace heddle {
@@ -25,7 +25,7 @@ Tensor as_f32(const Tensor& x) {
 
 class UNetComponent final : public Component {
  public:
-  UNetComponent(const std::string& folder, DType compute) : unet_(make(folder, compute)) {}
+  UNetComponent(const std::string& folder, DType compute) : unet_(load_component<UNet, UNetConfig>(folder, compute)) {}
   std::string class_name() const override { return "UNet2DConditionModel"; }
 
  protected:
@@ -48,13 +48,6 @@ class UNetComponent final : public Component {
   }
 
  private:
-  static std::unique_ptr<UNet> make(const std::string& folder, DType compute) {
-    Weights weights(folder);
-    auto unet = std::make_unique<UNet>(UNetConfig::from(Json::read(folder + "/config.json")), Scope(weights, compute));
-    weights.require_all_used();
-    return unet;
-  }
-
   std::unique_ptr<UNet> unet_;
 };
 

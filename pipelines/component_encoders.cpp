@@ -3,8 +3,8 @@
 
 #include "encoders/text_clip.h"
 #include "encoders/vae_kl.h"
-#include "io/weights.h"
 #include "kernels/ops/view.h"
+#include "pipelines/load_component.h"
 
 namespace heddle {
 
@@ -12,17 +12,9 @@ namespace {
 
 using Named = std::vector<std::pair<std::string, Tensor>>;
 
-template <typename Network, typename Config>
-std::unique_ptr<Network> load_network(const std::string& folder, DType compute) {
-  Weights weights(folder);
-  auto network = std::make_unique<Network>(Config::from(Json::read(folder + "/config.json")), Scope(weights, compute));
-  weights.require_all_used();
-  return network;
-}
-
 class VaeComponent final : public Component {
  public:
-  VaeComponent(const std::string& folder, DType compute) : vae_(load_network<VaeKl, VaeConfig>(folder, compute)) {}
+  VaeComponent(const std::string& folder, DType compute) : vae_(load_component<VaeKl, VaeConfig>(folder, compute)) {}
   std::string class_name() const override { return "AutoencoderKL"; }
 
  protected:
@@ -44,7 +36,7 @@ class VaeComponent final : public Component {
 class TextComponent final : public Component {
  public:
   TextComponent(const std::string& folder, DType compute)
-      : text_(load_network<ClipText, ClipTextConfig>(folder, compute)) {}
+      : text_(load_component<ClipText, ClipTextConfig>(folder, compute)) {}
   std::string class_name() const override {
     return text_->config().projects ? "CLIPTextModelWithProjection" : "CLIPTextModel";
   }

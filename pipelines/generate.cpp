@@ -3,6 +3,7 @@
 #include "pipelines/generate.h"
 
 #include <chrono>
+#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "io/preset_file.h"
@@ -134,7 +135,7 @@ void Generation::resolve() {
   const SchedulerConfig config =
       parse_scheduler_config(model_.scheduler_text(), model_.scheduler_where(), overrides, sampler.name.value_or(""));
   schedule_ = make_schedule(config, *sampler.steps);
-  sampler.name = solver_name(config);
+  sampler.name = sampler_name(config);
 
   read_noise();
   const int64_t factor = model_.vae().config().factor();
