@@ -10,11 +10,11 @@ namespace heddle {
 
 // What the network is told beside the noisy sample; undefined where its family has no use for it. Float tensors in f32.
 struct Conditioning {
-  Tensor text;          // encoder_hidden_states [B,L,D]
-  Tensor text_embeds;   // pooled text [B,P] (SDXL)
-  Tensor time_ids;      // sizes and crops [B,6] (SDXL)
-  Tensor class_labels;  // [B] i64 or f32 labels, or [B,D] embeddings
-  Tensor guidance;      // timestep_cond [B,E]: the embedded guidance of distilled models
+  Tensor text = {};          // encoder_hidden_states [B,L,D]
+  Tensor text_embeds = {};   // pooled text [B,P] (SDXL)
+  Tensor time_ids = {};      // sizes and crops [B,6] (SDXL)
+  Tensor class_labels = {};  // [B] i64 or f32 labels, or [B,D] embeddings
+  Tensor guidance = {};      // timestep_cond [B,E]: the embedded guidance of distilled models
 };
 
 class Denoiser {

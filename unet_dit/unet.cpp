@@ -201,15 +201,13 @@ Tensor UNet::embed_time(const Tensor& timesteps, const Conditioning& given) cons
 
 Tensor UNet::run(const ResnetBlock& resnet, const SpatialTransformer* transformer, const Tensor& x,
                  const BlockInput& input) const {
-  const auto plain = [&](const Tensor& h, const BlockInput& with) {
-    const Tensor out = resnet(h, with);
-    return transformer ? (*transformer)(out, with) : out;
+  const Block block = [&resnet, transformer, context = input.context](const std::vector<Tensor>& in) {
+    const BlockInput with{.time = in[1], .text = in[2], .context = context};
+    const Tensor out = resnet(in[0], with);
+    return std::vector{transformer ? (*transformer)(out, with) : out};
   };
-  if (!checkpointing_) return plain(x, input);
-  const Block block = [=, context = input.context](const std::vector<Tensor>& in) {
-    return std::vector{plain(in[0], {.time = in[1], .text = in[2], .context = context})};
-  };
-  return checkpoint(block, {x, input.time, input.text})[0];
+  const std::vector<Tensor> inputs{x, input.time, input.text};
+  return (checkpointing_ ? checkpoint(block, inputs) : block(inputs))[0];
 }
 
 Tensor UNet::operator()(const Tensor& sample, const Tensor& timesteps, const Conditioning& conditioning,

@@ -28,6 +28,12 @@ std::vector<int64_t> bounded(const Json& json, const std::string& key, std::vect
   return values;
 }
 
+// One value for all levels, or a list with one for each.
+template <typename T>
+std::vector<T> per_level(const Json& json, const char* key, size_t levels, T fallback) {
+  return json.has(key) ? json.each<T>(key, levels) : std::vector<T>(levels, fallback);
+}
+
 // Keys that change the network and have one supported value: what diffusers takes as "off".
 void require_off(const Json& json) {
   for (const char* key :
@@ -247,11 +253,11 @@ UNetConfig UNetConfig::from(const Json& json) {
   }
   c.mid = read_mid(json);
   c.mid_scale = json.get_or<double>("mid_block_scale_factor", 1);
-  c.layers = bounded(json, "layers_per_block", json.each_or<int64_t>("layers_per_block", levels, 2), 1, 256);
-  c.heads = bounded(json, "attention_head_dim", json.each_or<int64_t>("attention_head_dim", levels, 8), 1, 4096);
-  c.cross_dim = bounded(json, "cross_attention_dim", json.each_or<int64_t>("cross_attention_dim", levels, 1280), 1,
+  c.layers = bounded(json, "layers_per_block", per_level<int64_t>(json, "layers_per_block", levels, 2), 1, 256);
+  c.heads = bounded(json, "attention_head_dim", per_level<int64_t>(json, "attention_head_dim", levels, 8), 1, 4096);
+  c.cross_dim = bounded(json, "cross_attention_dim", per_level<int64_t>(json, "cross_attention_dim", levels, 1280), 1,
                         largest_width);
-  c.only_cross = json.each_or<bool>("only_cross_attention", levels, false);
+  c.only_cross = per_level<bool>(json, "only_cross_attention", levels, false);
   c.upcast_attention = json.get_or<bool>("upcast_attention", false);
   c.downsample_padding = bounded(json, "downsample_padding", json.get_or<int64_t>("downsample_padding", 1), 0, 1);
   c.conv_in_kernel = bounded(json, "conv_in_kernel", json.get_or<int64_t>("conv_in_kernel", 3), 1, 15);

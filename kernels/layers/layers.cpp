@@ -73,7 +73,9 @@ Conv2d::Conv2d(const Scope& scope, int64_t in, int64_t out, int64_t kernel, cons
 }
 
 GroupNorm::GroupNorm(const Scope& scope, int64_t channels, const GroupNormOptions& options)
-    : gamma_(scope.take_f32("weight", {channels})), beta_(scope.take_f32("bias", {channels})), options_(options) {}
+    : gamma_(scope.take_f32("weight", {channels})), beta_(scope.take_f32("bias", {channels})), options_(options) {
+  if (options_.then != Activation::silu) std::swap(options_.then, separate_);
+}
 
 LayerNorm::LayerNorm(const Scope& scope, int64_t channels, double eps)
     : gamma_(scope.take_f32("weight", {channels})), beta_(scope.take_f32("bias", {channels})), eps_(eps) {}

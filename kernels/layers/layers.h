@@ -44,11 +44,13 @@ class GroupNorm {
  public:
   GroupNorm() = default;
   GroupNorm(const Scope& scope, int64_t channels, const GroupNormOptions& options);
-  Tensor operator()(const Tensor& x) const { return group_norm(x, gamma_, beta_, options_); }
+  // `then` may be any activation here; the op joins silu only.
+  Tensor operator()(const Tensor& x) const { return activate(group_norm(x, gamma_, beta_, options_), separate_); }
 
  private:
   Tensor gamma_, beta_;
   GroupNormOptions options_;
+  Activation separate_ = Activation::none;
 };
 
 class LayerNorm {

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "kernels/core/error.h"
+#include "kernels/core/flops.h"
 #include "kernels/core/tape.h"
 #include "kernels/cpu/attention.h"
 #include "kernels/ops/view.h"
@@ -52,15 +53,19 @@ AttentionResult without_keys(const Tensor& q, const Tensor& v) {
 AttentionResult attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options) {
   check(q, k, v);
   if (q.count() == 0 || k.count() == 0 || v.count() == 0) return without_keys(q, v);
+  const int64_t flops = 2 * q.dim(0) * q.dim(1) * k.dim(1) * q.dim(2) * (q.dim(3) + v.dim(3));
+  count_flops(flops);
   const double scale = options.scale != 0 ? options.scale : 1.0 / std::sqrt(static_cast<double>(q.dim(3)));
   const cpu::AttentionInputs in{q.detach(), k.detach(), v.detach(), static_cast<float>(scale), options.causal};
   const cpu::AttentionOutputs made = cpu::attention_forward(in);
   if (!any_tracked({q, k, v})) return {made.out, made.lse};
 
-  const auto vjp = [in, made](std::span<const Tensor> cotangents) -> std::vector<Tensor> {
+  const auto vjp = [in, made, flops](std::span<const Tensor> cotangents) -> std::vector<Tensor> {
     const Tensor d_out =
         cotangents[0].defined() ? contiguous(cotangents[0]) : Tensor::zeros(made.out.shape(), made.out.dtype());
     const Tensor d_lse = cotangents[1].defined() ? contiguous(cotangents[1]) : Tensor();
+    // S and dP again, then dQ, dK, dV: five products to the forward's two.
+    count_flops(flops / 2 * 5);
     const cpu::AttentionGradients back = cpu::attention_backward(in, made, {d_out, d_lse});
     return {back.q, back.k, back.v};
   };

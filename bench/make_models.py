@@ -1,0 +1,56 @@
+"""Full-size components with random f16 weights, and inputs for them, for the speed comparisons.
+
+    python bench/make_models.py FOLDER [sd15_unet sdxl_unet vae ...]
+"""
+import sys
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from safetensors.torch import save_file
+
+SD15_UNET = dict(sample_size=64, cross_attention_dim=768, attention_head_dim=8)
+SDXL_UNET = dict(
+    sample_size=128, cross_attention_dim=2048, attention_head_dim=[5, 10, 20], block_out_channels=(320, 640, 1280),
+    down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+    up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"), transformer_layers_per_block=[1, 2, 10],
+    use_linear_projection=True, addition_embed_type="text_time", addition_time_embed_dim=256,
+    projection_class_embeddings_input_dim=2816)
+VAE = dict(block_out_channels=(128, 256, 512, 512), layers_per_block=2, latent_channels=4, sample_size=512,
+           down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4)
+
+
+def unet_inputs(batch, size, width, **added):
+    g = torch.Generator().manual_seed(1)
+    randn = lambda *shape: torch.randn(shape, generator=g)
+    return dict(sample=randn(batch, 4, size, size), timestep=torch.tensor([500.0] * batch),
+                encoder_hidden_states=randn(batch, 77, width), **added)
+
+
+def sdxl_added(batch):
+    g = torch.Generator().manual_seed(2)
+    return dict(text_embeds=torch.randn((batch, 1280), generator=g),
+                time_ids=torch.tensor([[1024.0, 1024, 0, 0, 1024, 1024]] * batch))
+
+
+MODELS = {
+    "sd15_unet": (UNet2DConditionModel, SD15_UNET, {"64": lambda: unet_inputs(2, 64, 768), "32": lambda: unet_inputs(2, 32, 768)}),
+    "sdxl_unet": (UNet2DConditionModel, SDXL_UNET, {"64": lambda: unet_inputs(1, 64, 2048, **sdxl_added(1))}),
+    "vae": (AutoencoderKL, VAE, {"64": lambda: dict(latent=torch.randn((1, 4, 64, 64), generator=torch.Generator().manual_seed(3)))}),
+}
+
+
+def make(folder, name):
+    kind, config, inputs = MODELS[name]
+    torch.manual_seed(0)
+    model = kind(**config).half()
+    model.save_pretrained(folder / name, max_shard_size="20GB")
+    for size, build in inputs.items():
+        save_file(build(), folder / f"{name}.{size}.safetensors")
+
+
+if __name__ == "__main__":
+    target = Path(sys.argv[1])
+    target.mkdir(parents=True, exist_ok=True)
+    for name in sys.argv[2:] or MODELS:
+        make(target, name)

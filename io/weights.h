@@ -1,0 +1,61 @@
+// The weights of one component folder ("unet/"): one safetensors file or the shards of an index, and which of the
+// tensors a model has taken.
+#pragma once
+
+#include <set>
+#include <string>
+#include <vector>
+
+#include "io/safetensors.h"
+#include "kernels/layers/scope.h"
+
+namespace heddle {
+
+// A safetensors file, or the files of a "*.index.json" beside them, as one set of names.
+class SafetensorsSet {
+ public:
+  // `path`: a .safetensors file or an index. Error(input) for shards that are missing, lie outside the folder, or lack
+  // a tensor that the index places in them.
+  explicit SafetensorsSet(const std::string& path);
+
+  const std::string& path() const { return path_; }
+  const std::map<std::string, int>& names() const { return names_; }  // tensor to shard
+  const std::vector<SafetensorsFile>& shards() const { return shards_; }
+  const TensorEntry& entry(const std::string& name) const;
+  Tensor read(const std::string& name) const;
+  void release(const Tensor& tensor) const;
+
+ private:
+  void add_shard(const std::string& file);
+  const SafetensorsFile& shard_of(const std::string& name) const;
+
+  std::string path_;
+  std::vector<SafetensorsFile> shards_;
+  std::map<std::string, int> names_;
+};
+
+// The weights file of a component folder: diffusion_pytorch_model or model, whole or sharded, plain before `fp16`
+// variants. Error(input) naming what the folder holds instead.
+std::string find_weights(const std::string& folder);
+
+class Weights final : public WeightSource {
+ public:
+  // A component folder, a .safetensors file or an index.
+  explicit Weights(const std::string& path);
+
+  bool has(const std::string& name) const override { return tensors_.names().contains(name); }
+  Tensor take(const std::string& name, const Shape& shape) override;
+  Tensor take_any(const std::string& name) override;
+  void release(const Tensor& tensor) override { tensors_.release(tensor); }
+
+  const SafetensorsSet& tensors() const { return tensors_; }
+  std::vector<std::string> unused() const;  // sorted
+  // Error(input) that names tensors no layer has taken: the checkpoint is of another model than its config says.
+  void require_all_used() const;
+
+ private:
+  SafetensorsSet tensors_;
+  std::set<std::string> used_;
+};
+
+}  // namespace heddle

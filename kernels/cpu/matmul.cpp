@@ -1,0 +1,118 @@
+// Products through oneDNN's matmul primitive: accumulation in f32, bias and residual added before the one rounding.
+#include "kernels/cpu/matmul.h"
+
+#include "kernels/ops/view.h"
+
+namespace heddle::cpu {
+namespace {
+
+constexpr int64_t usual_rows = 1024;  // the packed layout does not depend on the number of rows
+
+MemoryDesc rows_desc(int64_t rows, int64_t columns, int64_t stride, DType dtype) {
+  return MemoryDesc(Dims{rows, columns}, dnnl_type(dtype), Dims{stride, 1});
+}
+
+dnnl::matmul::primitive_desc plan(const MemoryDesc& x, const MemoryDesc& b, const MemoryDesc& y, bool bias, bool residual) {
+  dnnl::primitive_attr attributes = counted_attributes();
+  if (residual) {
+    dnnl::post_ops ops;
+    ops.append_binary(dnnl::algorithm::binary_add, y);
+    attributes.set_post_ops(ops);
+  }
+  if (!bias) return {dnnl::matmul::desc(x, b, y), attributes, engine()};
+  const MemoryDesc bias_desc(Dims{1, y.dims()[1]}, dnnl::memory::data_type::f32, Dims{y.dims()[1], 1});
+  return {dnnl::matmul::desc(x, b, bias_desc, y), attributes, engine()};
+}
+
+MemoryDesc packed_layout(int64_t k, int64_t n, DType dtype) {
+  const MemoryDesc any(Dims{k, n}, dnnl_type(dtype), dnnl::memory::format_tag::any);
+  try {
+    return plan(rows_desc(usual_rows, k, k, dtype), any, rows_desc(usual_rows, n, n, dtype), false, false).weights_desc();
+  } catch (const dnnl::error& error) {
+    fail(ErrorCode::internal, "onednn", "a matrix product", error.message);
+  }
+}
+
+MemoryDesc batch_desc(const Tensor& t) {
+  const Shape& s = t.shape();
+  return MemoryDesc(Dims(s.begin(), s.end()), dnnl_type(t.dtype()), Dims(t.strides().begin(), t.strides().end()));
+}
+
+}  // namespace
+
+PackedOperand::PackedOperand(const MemoryDesc& layout, const void* data, DType compute)
+    : k_(layout.dims()[0]), n_(layout.dims()[1]), stored_(compute),
+      packed_(repack(layout, data, packed_layout(k_, n_, compute))) {}
+
+std::unique_ptr<PackedOperand> PackedOperand::transposed() const {
+  return std::make_unique<PackedOperand>(packed_.desc.permute_axes({1, 0}), packed_.data.get(), stored_);
+}
+
+Prepared PackedOperand::prepare(const Tensor& x, bool bias, bool residual) const {
+  return cache_.get({x.shape()[0], x.strides()[0], bias, residual}, [&] {
+    const auto pd = plan(rows_desc(x.shape()[0], k_, x.strides()[0], stored_), packed_.desc,
+                         rows_desc(x.shape()[0], n_, n_, stored_), bias, residual);
+    return Prepared{dnnl::matmul(pd), pd.scratchpad_desc()};
+  });
+}
+
+Tensor PackedOperand::multiply(const Tensor& x, const RowAddends& plus) const {
+  if (x.dtype() != stored_) {
+    const Tensor residual = plus.residual.defined() ? to(plus.residual, stored_) : Tensor();
+    return to(multiply(to(x, stored_), {plus.bias, residual}), x.dtype());
+  }
+  Tensor y = Tensor::empty({x.shape()[0], n_}, stored_);
+  const MemoryDesc y_desc = rows_desc(x.shape()[0], n_, n_, stored_);
+  std::unordered_map<int, dnnl::memory> arguments{
+      {DNNL_ARG_SRC, wrap(rows_desc(x.shape()[0], k_, x.strides()[0], stored_), x.bytes())},
+      {DNNL_ARG_WEIGHTS, packed_.memory()},
+      {DNNL_ARG_DST, wrap(y_desc, y.bytes())}};
+  if (plus.bias.defined()) {
+    const MemoryDesc desc(Dims{1, n_}, dnnl::memory::data_type::f32, Dims{n_, 1});
+    arguments.emplace(DNNL_ARG_BIAS, wrap(desc, plus.bias.bytes()));
+  }
+  if (plus.residual.defined()) {
+    arguments.emplace(DNNL_ARG_ATTR_MULTIPLE_POST_OP(0) | DNNL_ARG_SRC_1, wrap(y_desc, plus.residual.bytes()));
+  }
+  prepare(x, plus.bias.defined(), plus.residual.defined()).execute(std::move(arguments));
+  return y;
+}
+
+void batched_product(const Tensor& a, const Tensor& b, Tensor& c) {
+  static PreparedCache* const cache = new PreparedCache;
+  PreparedCache::Key key{static_cast<int64_t>(a.dtype())};
+  for (const Tensor* t : {&a, &b}) {
+    key.insert(key.end(), t->shape().begin(), t->shape().end());
+    key.insert(key.end(), t->strides().begin(), t->strides().end());
+  }
+  const MemoryDesc a_desc = batch_desc(a), b_desc = batch_desc(b), c_desc = batch_desc(c);
+  const Prepared product = cache->get(std::move(key), [&] {
+    const dnnl::matmul::primitive_desc pd(dnnl::matmul::desc(a_desc, b_desc, c_desc), counted_attributes(), engine());
+    return Prepared{dnnl::matmul(pd), pd.scratchpad_desc()};
+  });
+  product.execute({{DNNL_ARG_SRC, wrap(a_desc, a.bytes())},
+                   {DNNL_ARG_WEIGHTS, wrap(b_desc, b.bytes())},
+                   {DNNL_ARG_DST, wrap(c_desc, c.bytes())}});
+}
+
+}  // namespace heddle::cpu
+
+namespace heddle {
+
+PackedMatrix::PackedMatrix(const Tensor& weight, const Tensor& bias, DType compute) {
+  const DType stored = cpu::product_dtype(compute);
+  const Tensor matrix = to(contiguous(weight), stored);
+  const int64_t out = weight.shape()[0], in = weight.shape()[1];
+  const cpu::MemoryDesc seen_as_in_out(cpu::Dims{in, out}, cpu::dnnl_type(stored), cpu::Dims{1, in});
+  forward_ = std::make_unique<cpu::PackedOperand>(seen_as_in_out, matrix.bytes(), stored);
+  if (bias.defined()) bias_ = contiguous(to(bias, DType::f32)).detach();
+}
+
+Tensor PackedMatrix::forward(const Tensor& x, const Tensor& residual) const { return forward_->multiply(x, {bias_, residual}); }
+
+Tensor PackedMatrix::backward(const Tensor& cotangent) const {
+  std::call_once(backward_packed_, [this] { backward_ = forward_->transposed(); });
+  return backward_->multiply(cotangent, {});
+}
+
+}  // namespace heddle

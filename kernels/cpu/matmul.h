@@ -1,0 +1,57 @@
+// Matrix products: a weight packed once for oneDNN's blocked kernels, and batched products of activations.
+#pragma once
+
+#include <memory>
+#include <mutex>
+
+#include "kernels/core/tensor.h"
+#include "kernels/cpu/onednn.h"
+
+namespace heddle::cpu {
+
+// What is added to each row of a product; each may be undefined.
+struct RowAddends {
+  Tensor bias;      // [N] f32
+  Tensor residual;  // [M,N], dense, in the dtype of the rows
+};
+
+// The right-hand side B [K,N] of x B, packed.
+class PackedOperand {
+ public:
+  // `matrix` [K,N] in dtype `compute` or, transposed by its strides, a view of one.
+  PackedOperand(const MemoryDesc& layout, const void* data, DType compute);
+  // x [M,K] whose rows may lie apart -> [M,N] in x's dtype.
+  Tensor multiply(const Tensor& x, const RowAddends& plus) const;
+  // The same matrix transposed, packed anew.
+  std::unique_ptr<PackedOperand> transposed() const;
+
+ private:
+  Prepared prepare(const Tensor& x, bool bias, bool residual) const;
+
+  int64_t k_, n_;
+  DType stored_;
+  PackedBuffer packed_;
+  mutable PreparedCache cache_;
+};
+
+// c [B,M,N] = a [B,M,K] b [B or 1,K,N]; in each of a and b one of the last two strides is 1, c is dense.
+void batched_product(const Tensor& a, const Tensor& b, Tensor& c);
+
+}  // namespace heddle::cpu
+
+namespace heddle {
+
+struct PackedMatrix {
+  // `weight` [out,in] dense in any float dtype, `bias` [out] or undefined.
+  PackedMatrix(const Tensor& weight, const Tensor& bias, DType compute);
+  Tensor forward(const Tensor& x, const Tensor& residual) const;  // [M,in] -> [M,out]
+  Tensor backward(const Tensor& cotangent) const;                 // [M,out] -> [M,in]
+
+ private:
+  Tensor bias_;  // f32
+  std::unique_ptr<cpu::PackedOperand> forward_;
+  mutable std::once_flag backward_packed_;
+  mutable std::unique_ptr<cpu::PackedOperand> backward_;  // made by the first vjp
+};
+
+}  // namespace heddle
