@@ -8,7 +8,7 @@
 #endif
 
 #include "kernels/cpu/attention_job.h"
-#include "kernels/cpu/exp-inl.h"
+#include "kernels/cpu/math-inl.h"
 #include "kernels/cpu/product-inl.h"
 
 HWY_BEFORE_NAMESPACE();
