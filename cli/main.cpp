@@ -26,8 +26,12 @@ int run(int argc, char** argv) {
                       : verbosity == 1 ? spdlog::level::info
                                        : spdlog::level::debug);
   });
+  heddle::cli::add_run(app);
   heddle::cli::add_eval(app);
+  heddle::cli::add_tokenize(app);
+  heddle::cli::add_inspect(app);
   heddle::cli::add_bench(app);
+  heddle::cli::add_completion(app);
   try {
     app.parse(argc, argv);
     return 0;

@@ -3,10 +3,6 @@
 
 namespace heddle {
 
-std::vector<std::string> sampler_names() {
-  return {"ddim", "pndm", "euler", "euler_ancestral", "heun", "dpmpp_2m", "dpmpp_2m_sde", "lcm", "unipc"};
-}
-
 Params<SchedulerOverrides> SchedulerOverrides::params() {
   using S = SchedulerOverrides;
   return {
@@ -61,7 +57,9 @@ Params<SchedulerOverrides> SchedulerOverrides::params() {
 Params<SamplerSettings> SamplerSettings::params() {
   using S = SamplerSettings;
   Params<S> own{
-      opt("name", &S::name, one_of(sampler_names()), "the sampler; without it, the one in scheduler_config.json"),
+      opt("name", &S::name,
+          "ddim, ddpm, pndm, lms, euler, euler_ancestral, heun, dpmpp_2m, dpmpp_2m_sde, unipc or lcm; without it, the "
+          "one in scheduler_config.json"),
       opt("steps", &S::steps, range(1, 1000), "denoising steps; without it 50, LCM 4"),
       opt("guidance", &S::guidance, range(0, 100), "classifier-free guidance scale; without it 7.5, SDXL 5, LCM 8.5"),
       opt("guidance_rescale", &S::guidance_rescale, range(0, 1),

@@ -22,15 +22,13 @@ struct SchedulerOverrides {
 };
 
 struct SamplerSettings : SchedulerOverrides {
-  std::optional<std::string> name;  // one of sampler_names(); else the class in scheduler_config.json
+  std::optional<std::string> name;  // checked by the samplers; else the class in scheduler_config.json
   std::optional<int> steps;         // else the family's own in diffusers: 50, LCM 4
   std::optional<double> guidance;   // else the family's own: 7.5, SDXL 5, LCM 8.5
   double guidance_rescale = 0;
   double eta = 0;
   static Params<SamplerSettings> params();
 };
-
-std::vector<std::string> sampler_names();
 
 // {"use_karras_sigmas": true, ...}: to be laid over scheduler_config.json by Json::merge.
 Json scheduler_overrides(const SchedulerOverrides& overrides);

@@ -23,7 +23,8 @@ Encoded encode_chunks(Model& model, size_t encoder, const std::vector<PromptChun
   for (const PromptChunk& chunk : chunks) {
     const auto length = static_cast<int64_t>(chunk.ids.size());
     const ClipTextOutput out = network(Tensor::from(std::span<const int64_t>(chunk.ids), {1, length}), context);
-    const Tensor state = model.family() == Family::sdxl ? network.skipped_plain(out, skip) : network.skipped_normalised(out, skip);
+    const Tensor state =
+        model.family() == Family::sdxl ? network.skipped_plain(out, skip) : network.skipped_normalised(out, skip);
     states.push_back(apply_weights(state, chunk.weights));
     if (!pooled.defined()) pooled = out.text_embeds.defined() ? out.text_embeds : out.pooler_output;
   }
@@ -34,13 +35,15 @@ class TextBatch {
  public:
   TextBatch(Model& model, const TextSettings& settings)
       : model_(model),
-        options_{.weights = settings.weights == PromptWeights::a1111, .long_prompts = settings.long_prompts == LongPrompts::chunks},
+        options_{.weights = settings.weights == PromptWeights::a1111,
+                 .long_prompts = settings.long_prompts == LongPrompts::chunks},
         skip_(settings.clip_skip.value_or(0)) {}
 
   // Chunks of all texts must be known before any is encoded: shorter ones are filled up to the longest.
   void add(const std::string& text) {
     for (size_t i = 0; i < model_.tokenizers().size(); ++i) {
-      std::vector<PromptChunk>& chunks = chunks_[text].emplace_back(chunk_prompt(model_.tokenizers()[i], text, options_));
+      std::vector<PromptChunk>& chunks =
+          chunks_[text].emplace_back(chunk_prompt(model_.tokenizers()[i], text, options_));
       longest_ = std::max(longest_, chunks.size());
     }
   }
@@ -83,7 +86,8 @@ class TextBatch {
 
 EncodedText encode_text(Model& model, const TextRequest& request) {
   const bool zeros = !request.negatives && model.zeros_for_no_negative();
-  const std::vector<std::string> negatives = request.negatives.value_or(std::vector<std::string>(request.prompts.size()));
+  const std::vector<std::string> negatives =
+      request.negatives.value_or(std::vector<std::string>(request.prompts.size()));
   TextBatch batch(model, request.settings);
   for (const std::string& text : request.prompts) batch.add(text);
   if (!zeros) {
@@ -99,8 +103,9 @@ EncodedText encode_text(Model& model, const TextRequest& request) {
 }
 
 Tensor time_ids(const WidthHeight& original, const WidthHeight& crop, const WidthHeight& target, int64_t rows) {
-  const float values[] = {static_cast<float>(original[1]), static_cast<float>(original[0]), static_cast<float>(crop[1]),
-                          static_cast<float>(crop[0]),     static_cast<float>(target[1]),   static_cast<float>(target[0])};
+  const float values[] = {static_cast<float>(original[1]), static_cast<float>(original[0]),
+                          static_cast<float>(crop[1]),     static_cast<float>(crop[0]),
+                          static_cast<float>(target[1]),   static_cast<float>(target[0])};
   return repeat(Tensor::from(std::span<const float>(values), {1, 6}), 0, rows);
 }
 

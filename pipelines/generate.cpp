@@ -3,6 +3,7 @@
 #include "pipelines/generate.h"
 
 #include <chrono>
+#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "io/preset_file.h"
@@ -45,11 +46,14 @@ std::vector<std::string> per_picture(const std::vector<std::string>& texts, cons
     fail(ErrorCode::usage, key, "one text or " + std::to_string(prompts), std::to_string(texts.size()));
   }
   std::vector<std::string> out;
-  for (size_t p = 0; p < prompts; ++p) out.insert(out.end(), static_cast<size_t>(preset.images), texts[texts.size() == 1 ? 0 : p]);
+  for (size_t p = 0; p < prompts; ++p)
+    out.insert(out.end(), static_cast<size_t>(preset.images), texts[texts.size() == 1 ? 0 : p]);
   return out;
 }
 
-Tensor rows_of(const Tensor& one, int64_t rows) { return one.dim(0) == rows ? one : repeat(one, 0, rows / one.dim(0)); }
+Tensor rows_of(const Tensor& one, int64_t rows) {
+  return one.dim(0) == rows ? one : repeat(one, 0, rows / one.dim(0));
+}
 
 // A run in progress: what its stages share.
 class Generation {
@@ -86,27 +90,31 @@ class Generation {
   Conditioning conditioning_;
   std::vector<Lane> lanes_;
   int begin_ = 0;
-  Tensor start_;                     // the state before the first evaluation
-  Tensor noise_;                     // [n,C,h,w]
-  Tensor source_, mask_;             // clean latents and latent mask of inpainting without extra channels
-  Tensor extra_channels_;            // mask and masked picture, for networks with nine input channels
+  Tensor start_;           // the state before the first evaluation
+  Tensor noise_;           // [n,C,h,w]
+  Tensor source_, mask_;   // clean latents and latent mask of inpainting without extra channels
+  Tensor extra_channels_;  // mask and masked picture, for networks with nine input channels
   std::optional<LatentPreview> preview_;
 };
 
 void Generation::check_task() const {
   const bool needs_source = preset_.task != Task::generate;
   if (needs_source != preset_.source.has_value()) {
-    fail(ErrorCode::usage, "source", needs_source ? "a picture for this task" : "none for task generate", needs_source ? "none" : "one");
+    fail(ErrorCode::usage, "source", needs_source ? "a picture for this task" : "none for task generate",
+         needs_source ? "none" : "one");
   }
   if ((preset_.task == Task::inpaint) != (preset_.source && !preset_.source->mask.empty())) {
-    fail(ErrorCode::usage, "source.mask", "a mask for task inpaint, and only there", preset_.task == Task::inpaint ? "none" : "one");
+    fail(ErrorCode::usage, "source.mask", "a mask for task inpaint, and only there",
+         preset_.task == Task::inpaint ? "none" : "one");
   }
   const int64_t channels = model_.unet().config().in_channels, latents = model_.vae().config().latent_channels;
   const bool extra = channels == 2 * latents + 1;
   if (channels != latents && !extra) {
-    fail(ErrorCode::input, "unet in_channels", std::to_string(latents) + " or " + std::to_string(2 * latents + 1), std::to_string(channels));
+    fail(ErrorCode::input, "unet in_channels", std::to_string(latents) + " or " + std::to_string(2 * latents + 1),
+         std::to_string(channels));
   }
-  if (extra && preset_.task != Task::inpaint) fail(ErrorCode::usage, "task", "inpaint: this model was made for it", "another task");
+  if (extra && preset_.task != Task::inpaint)
+    fail(ErrorCode::usage, "task", "inpaint: this model was made for it", "another task");
   if (preset_.prompt.values.empty()) fail(ErrorCode::usage, "prompt", "a text", "none");
 }
 
@@ -117,21 +125,25 @@ void Generation::resolve() {
   embedded_guidance_ = model_.unet().config().time_cond_dim > 0;
   if (!sampler.steps) sampler.steps = embedded_guidance_ ? 4 : 50;
   if (!sampler.guidance) sampler.guidance = embedded_guidance_ ? 8.5 : model_.family() == Family::sdxl ? 5.0 : 7.5;
-  if (preset_.source && !preset_.source->strength) preset_.source->strength = preset_.task == Task::inpaint ? 1.0 : model_.family() == Family::sdxl ? 0.3 : 0.8;
+  if (preset_.source && !preset_.source->strength)
+    preset_.source->strength = preset_.task == Task::inpaint ? 1.0 : model_.family() == Family::sdxl ? 0.3 : 0.8;
   guidance_ = {.scale = embedded_guidance_ ? 1.0 : *sampler.guidance, .rescale = sampler.guidance_rescale};
   preset_.size = run_size(preset_, path_, model_);
 
   nlohmann::json overrides = scheduler_overrides(sampler).node();
   if (sampler.eta != 0) overrides["eta"] = sampler.eta;
-  const SchedulerConfig config = parse_scheduler_config(model_.scheduler_text(), model_.scheduler_where(), overrides, sampler.name.value_or(""));
+  const SchedulerConfig config =
+      parse_scheduler_config(model_.scheduler_text(), model_.scheduler_where(), overrides, sampler.name.value_or(""));
   schedule_ = make_schedule(config, *sampler.steps);
-  sampler.name = solver_name(config);
+  sampler.name = sampler_name(config);
 
   read_noise();
   const int64_t factor = model_.vae().config().factor();
   pictures_ = static_cast<int64_t>(preset_.prompt.values.size()) * preset_.images;
-  latent_shape_ = {pictures_, model_.vae().config().latent_channels, (*preset_.size)[1] / factor, (*preset_.size)[0] / factor};
-  generator_ = make_generator(preset_.rng == Rng::torch_cuda ? "torch-cuda" : "torch-cpu", static_cast<uint64_t>(preset_.seed));
+  latent_shape_ = {pictures_, model_.vae().config().latent_channels, (*preset_.size)[1] / factor,
+                   (*preset_.size)[0] / factor};
+  generator_ =
+      make_generator(preset_.rng == Rng::torch_cuda ? "torch-cuda" : "torch-cpu", static_cast<uint64_t>(preset_.seed));
 }
 
 void Generation::read_noise() {
@@ -139,20 +151,25 @@ void Generation::read_noise() {
   given_noise_ = read_safetensors(find_beside(preset_.noise, path_));
   const auto found = given_noise_.find("latents");
   if (found == given_noise_.end() || found->second.rank() != 4) {
-    fail(ErrorCode::input, preset_.noise, "a tensor latents [n,C,h,w]", found == given_noise_.end() ? "none" : found->second.shape().text());
+    fail(ErrorCode::input, preset_.noise, "a tensor latents [n,C,h,w]",
+         found == given_noise_.end() ? "none" : found->second.shape().text());
   }
   const auto prompts = static_cast<int64_t>(preset_.prompt.values.size());
   const int64_t rows = found->second.dim(0);
   if (rows == 0 || rows % prompts != 0) {
-    fail(ErrorCode::input, preset_.noise, "rows for each of " + std::to_string(prompts) + " prompts", std::to_string(rows));
+    fail(ErrorCode::input, preset_.noise, "rows for each of " + std::to_string(prompts) + " prompts",
+         std::to_string(rows));
   }
   preset_.images = static_cast<int>(rows / prompts);
 }
 
-Tensor Generation::standard_normals(const Shape& shape) { return generator_->randn(shape); }
+Tensor Generation::standard_normals(const Shape& shape) {
+  return generator_->randn(shape);
+}
 
 void Generation::encode_prompts() {
-  TextRequest request{.prompts = per_picture(preset_.prompt.values, preset_, "prompt"), .negatives = {}, .settings = preset_.text};
+  TextRequest request{
+      .prompts = per_picture(preset_.prompt.values, preset_, "prompt"), .negatives = {}, .settings = preset_.text};
   if (!preset_.negative.values.empty()) request.negatives = per_picture(preset_.negative.values, preset_, "negative");
   const EncodedText text = encode_text(model_, request);
   const bool guided = guidance_.scale > 1;
@@ -161,17 +178,22 @@ void Generation::encode_prompts() {
   if (model_.unet().config().text_time) {
     const SdxlSettings& s = preset_.sdxl;
     const WidthHeight size = *preset_.size, corner{0, 0};
-    const Tensor cond = time_ids(s.original_size.value_or(size), s.crop.value_or(corner), s.target_size.value_or(size), pictures_);
+    const Tensor cond =
+        time_ids(s.original_size.value_or(size), s.crop.value_or(corner), s.target_size.value_or(size), pictures_);
     // As in diffusers, negative sizes count only where both are given.
     const bool own = s.negative_original_size && s.negative_target_size;
-    const Tensor uncond = own ? time_ids(*s.negative_original_size, s.negative_crop.value_or(corner), *s.negative_target_size, pictures_) : cond;
+    const Tensor uncond =
+        own ? time_ids(*s.negative_original_size, s.negative_crop.value_or(corner), *s.negative_target_size, pictures_)
+            : cond;
     conditioning_.text_embeds = guided ? concat({text.uncond.pooled, text.cond.pooled}, 0) : text.cond.pooled;
     conditioning_.time_ids = guided ? concat({uncond, cond}, 0) : cond;
   }
-  if (embedded_guidance_) conditioning_.guidance = embed_guidance(*preset_.sampler.guidance, model_.unet().config().time_cond_dim, pictures_);
+  if (embedded_guidance_)
+    conditioning_.guidance = embed_guidance(*preset_.sampler.guidance, model_.unet().config().time_cond_dim, pictures_);
 }
 
-// Latents of a picture drawn from the autoencoder's normal, in the denoiser's scale; its mean where the noise was given.
+// Latents of a picture drawn from the autoencoder's normal, in the denoiser's scale; its mean where the noise was
+// given.
 Tensor Generation::posterior(const Tensor& picture) {
   AttentionContext context;
   const LatentNormal normal = model_.vae().encode(picture, context);
@@ -179,7 +201,9 @@ Tensor Generation::posterior(const Tensor& picture) {
   return add(normal.mean, multiply(exponential(scale(normal.logvar, 0.5)), standard_normals(normal.mean.shape())));
 }
 
-Tensor Generation::encode_picture(const Tensor& picture) { return rows_of(model_.vae().to_denoiser(posterior(picture)), pictures_); }
+Tensor Generation::encode_picture(const Tensor& picture) {
+  return rows_of(model_.vae().to_denoiser(posterior(picture)), pictures_);
+}
 
 void Generation::prepare_latents() {
   const bool extra = model_.unet().config().in_channels != latent_shape_[1];
@@ -195,7 +219,8 @@ void Generation::prepare_latents() {
     noise_ = standard_normals(latent_shape_);
   } else {
     noise_ = to(given_noise_.at("latents"), DType::f32);
-    if (!(noise_.shape() == latent_shape_)) fail(ErrorCode::input, preset_.noise, "latents " + latent_shape_.text(), noise_.shape().text());
+    if (!(noise_.shape() == latent_shape_))
+      fail(ErrorCode::input, preset_.noise, "latents " + latent_shape_.text(), noise_.shape().text());
   }
   start_ = pure_noise ? scale(noise_, schedule_->init_noise_sigma) : add_noise(*schedule_, source_, noise_, begin_);
   if (preset_.task != Task::inpaint) return;
@@ -208,7 +233,8 @@ Tensor Generation::denoise(const Tensor& x, const Evaluation& at) {
   const bool guided = lanes_.size() == 2;
   Tensor rows = extra_channels_.defined() ? concat({x, extra_channels_}, 1) : x;
   if (guided) rows = repeat(rows, 0, 2);
-  AttentionContext context{.moment = {.step = at.step, .steps = at.steps, .sigma = at.sigma, .stage = at.stage}, .lanes = lanes_};
+  AttentionContext context{.moment = {.step = at.step, .steps = at.steps, .sigma = at.sigma, .stage = at.stage},
+                           .lanes = lanes_};
   const Tensor timesteps = Tensor::full({rows.dim(0)}, static_cast<float>(at.timestep));
   const Tensor prediction = model_.unet()(rows, timesteps, conditioning_, context);
   return guided ? guide(prediction, guidance_) : prediction;
@@ -254,8 +280,11 @@ RunResult Generation::operator()() {
   encode_prompts();
   result.seconds.text = watch.lap();
   prepare_latents();
-  const Run run{.schedule = *schedule_, .begin = begin_, .noise = [this](const Shape& shape) { return standard_normals(shape); },
-                .on_step = [this](const Evaluation& at, const Tensor& x, const Tensor& clean) { return after_step(at, x, clean); }};
+  const Run run{.schedule = *schedule_,
+                .begin = begin_,
+                .noise = [this](const Shape& shape) { return standard_normals(shape); },
+                .on_step = [this](const Evaluation& at, const Tensor& x,
+                                  const Tensor& clean) { return after_step(at, x, clean); }};
   try {
     result.latents = sample([this](const Tensor& x, const Evaluation& at) { return denoise(x, at); }, start_, run);
   } catch (const Cancelled& stopped) {

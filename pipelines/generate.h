@@ -23,9 +23,9 @@ struct StageSeconds {
 };
 
 struct RunResult {
-  Preset preset;     // resolved: sampler, steps, guidance and size as they were used
-  Tensor latents;    // [n,C,h,w] in the denoiser's scale
-  Tensor image;      // [n,3,H,W] in 0..1
+  Preset preset;           // resolved: sampler, steps, guidance and size as they were used
+  Tensor latents;          // [n,C,h,w] in the denoiser's scale
+  Tensor image;            // [n,3,H,W] in 0..1
   bool cancelled = false;  // latents and image are then the clean estimate of the last finished step
   StageSeconds seconds;
 };

@@ -3,6 +3,7 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 #include <set>
 
 #include "io/file.h"
@@ -46,19 +47,20 @@ std::string shipped_names() {
 
 std::string pipeline_class(const Json& index) {
   const auto name = index.get<std::string>("_class_name");
-  static const std::set<std::string> known{
-      "StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline",
-      "StableDiffusionXLPipeline", "StableDiffusionXLImg2ImgPipeline", "StableDiffusionXLInpaintPipeline",
-      "LatentConsistencyModelPipeline", "LatentConsistencyModelImg2ImgPipeline"};
+  static const std::set<std::string> known{"StableDiffusionPipeline",          "StableDiffusionImg2ImgPipeline",
+                                           "StableDiffusionInpaintPipeline",   "StableDiffusionXLPipeline",
+                                           "StableDiffusionXLImg2ImgPipeline", "StableDiffusionXLInpaintPipeline",
+                                           "LatentConsistencyModelPipeline",   "LatentConsistencyModelImg2ImgPipeline"};
   if (known.contains(name)) return name;
-  fail(ErrorCode::input, index.where() + " _class_name", "a pipeline of Stable Diffusion 1, 2 or XL", name, nearest_word(name, known));
+  fail(ErrorCode::input, index.where() + " _class_name", "a pipeline of Stable Diffusion 1, 2 or XL", name,
+       nearest_word(name, known));
 }
 
 // [library, class] of a component; false where the index says null.
 bool has_component(const Json& index, const std::string& key) {
   if (!index.has(key)) return false;
   const Json entry = index.get<Json>(key);
-  return entry.is_array() && entry.size() == 2 && entry[1].is_text();
+  return entry.is_array() && entry.size() == 2 && entry[1].node().is_string();
 }
 
 }  // namespace
@@ -72,7 +74,8 @@ std::string find_model(const std::string& name, const std::string& preset_path) 
     }
   }
   std::error_code ignored;
-  fail(fs::exists(path, ignored) ? ErrorCode::input : ErrorCode::usage, "model", "a diffusers folder with model_index.json", name, shipped_names());
+  fail(fs::exists(path, ignored) ? ErrorCode::input : ErrorCode::usage, "model",
+       "a diffusers folder with model_index.json", name, shipped_names());
 }
 
 Model::Model(std::string folder, DType compute) : folder_(std::move(folder)), compute_(compute) {
@@ -84,7 +87,8 @@ Model::Model(std::string folder, DType compute) : folder_(std::move(folder)), co
   if (family_ == Family::sdxl) needed.insert(needed.end(), {"tokenizer_2", "text_encoder_2"});
   for (const std::string& component : needed) {
     if (!has_component(index, component)) {
-      fail(ErrorCode::input, index.where(), "a component " + component, "none", "a base model: refiners have one text encoder only");
+      fail(ErrorCode::input, index.where(), "a component " + component, "none",
+           "a base model: refiners have one text encoder only");
     }
   }
 }
@@ -130,6 +134,8 @@ int64_t Model::sample_size() {
   return edge;
 }
 
-std::string Model::scheduler_text() const { return read_file(scheduler_where(), int64_t{16} << 20); }
+std::string Model::scheduler_text() const {
+  return read_file(scheduler_where(), int64_t{16} << 20);
+}
 
 }  // namespace heddle

@@ -1,5 +1,5 @@
-// A rough picture of latents in a moment's time: a linear map from latent channels to red, green and blue, measured once
-// for each autoencoder by decoding constant latents.
+// A rough picture of latents in a moment's time: a linear map from latent channels to red, green and blue, measured
+// once for each autoencoder by decoding constant latents.
 #pragma once
 
 #include <array>
@@ -17,7 +17,7 @@ class LatentPreview {
   std::vector<Image> operator()(const Tensor& latents) const;
 
  private:
-  std::array<double, 3> base_{};                  // colour of latents of zero
+  std::array<double, 3> base_{};                    // colour of latents of zero
   std::vector<std::array<double, 3>> per_channel_;  // change of colour per unit of a channel
 };
 

@@ -67,7 +67,8 @@ SourcePicture read_source(const SourceImage& source, const std::string& preset_p
   if (source.mask.empty()) return out;
   const Image mask = read_image(find_beside(source.mask, preset_path), Channels::grey);
   if (mask.width != picture.width || mask.height != picture.height) {
-    fail(ErrorCode::usage, "source.mask", "a mask of the picture's size " + std::to_string(picture.width) + "x" + std::to_string(picture.height),
+    fail(ErrorCode::usage, "source.mask",
+         "a mask of the picture's size " + std::to_string(picture.width) + "x" + std::to_string(picture.height),
          std::to_string(mask.width) + "x" + std::to_string(mask.height));
   }
   std::vector<float> values = fitted(mask, size).to_vector();

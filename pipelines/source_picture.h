@@ -16,8 +16,8 @@ struct SourcePicture {
 // factor (a picture's own size is rounded down to them). Error(usage) where the preset's is none.
 WidthHeight run_size(const Preset& preset, const std::string& preset_path, Model& model);
 
-// Where the preset gives a size of another shape than the picture's, the picture is cut at its centre to that shape, then
-// resized (Lanczos, as diffusers); the mask is cut and resized with it and is 1 from half white on.
+// Where the preset gives a size of another shape than the picture's, the picture is cut at its centre to that shape,
+// then resized (Lanczos, as diffusers); the mask is cut and resized with it and is 1 from half white on.
 SourcePicture read_source(const SourceImage& source, const std::string& preset_path, const WidthHeight& size);
 
 // mask [1,1,H,W] on the grid of latents: the nearest pixel, as diffusers takes it.

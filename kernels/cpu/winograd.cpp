@@ -18,9 +18,9 @@ using namespace winograd;
 
 namespace {
 
+constexpr int64_t run_of_tiles = 8;             // transformed by one task
 constexpr int64_t most_tiles = 128;            // of a chunk: M [36][tiles][32] has to stay in a core's cache
 constexpr int64_t v_bytes = int64_t{12} << 20;  // of a chunk's V
-constexpr int64_t skew = 16;                   // floats between points, so that they do not meet in one cache set
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -47,7 +47,7 @@ Plan plan_for(const Picture& p, int64_t pictures, int64_t workers) {
 void run(const Picture& p, int64_t pictures, const void* x, const FilterView& filter, const Epilogue& epilogue) {
   const int64_t workers = threads();
   const Plan plan = plan_for(p, pictures, workers);
-  const int64_t m_floats = points * ceil_div(plan.chunk_tiles, plan.parts) * channel_block;
+  const int64_t m_floats = points * m_point_stride(ceil_div(plan.chunk_tiles, plan.parts));
   const int64_t per_worker = u_floats + m_floats + turned_floats;
   const auto v = allocate(plan.depths * plan.depth_stride * 4);
   const auto own = allocate(workers * per_worker * 4);
@@ -59,8 +59,9 @@ void run(const Picture& p, int64_t pictures, const void* x, const FilterView& fi
       const int64_t tiles = std::min(plan.chunk_tiles, plan.tiles - first);
       const Chunk chunk{first, tiles, reinterpret_cast<float*>(v.get()), plan.point_stride, plan.depth_stride};
 #pragma omp for schedule(static)
-      for (int64_t i = 0; i < tiles * plan.depths; ++i) {
-        transform_input(p, x, chunk, i % plan.depths, i / plan.depths, i / plan.depths + 1);
+      for (int64_t i = 0; i < plan.depths * ceil_div(tiles, run_of_tiles); ++i) {
+        const int64_t begin = i / plan.depths * run_of_tiles;
+        transform_input(p, x, chunk, i % plan.depths, begin, std::min(tiles, begin + run_of_tiles));
       }
 #pragma omp for schedule(dynamic)
       for (int64_t i = 0; i < plan.blocks * plan.parts; ++i) {

@@ -5,6 +5,8 @@
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
 
+#include <hwy/cache_control.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -21,6 +23,8 @@ constexpr int64_t lanes = hn::MaxLanes(D());
 constexpr int64_t panel = 2 * lanes;  // columns of one product
 constexpr int64_t panels = channel_block / panel;
 constexpr int most_rows = HWY_TARGET <= HWY_AVX3 ? 14 : 6;  // accumulators: two vectors a row
+
+constexpr int64_t taps_ahead = 6;     // rows of taps asked for before they are needed
 
 constexpr float p1 = 0.70710678118654752f, p2 = 1.41421356237309505f;  // p1^2 = 1/2, p2^2 = 2, p1 * p2 = 1
 
@@ -98,6 +102,12 @@ HWY_INLINE void output_1d(const V* m, V& y0, V& y1, V& y2, V& y3) {
   y3 = hn::MulAdd(hn::Set(d, p1 * 0.5f), d1, hn::MulAdd(hn::Set(d, p2 * 2.0f), d2, m[5]));
 }
 
+// Hints; the address may lie past the end.
+template <typename T>
+HWY_INLINE void prefetch(const T* from, int64_t count) {
+  for (int64_t i = 0; i < count; i += 64 / static_cast<int64_t>(sizeof(T))) hwy::Prefetch(from + i);
+}
+
 struct TilePlace {
   int64_t picture, y, x;  // of the first result
 };
@@ -126,6 +136,7 @@ void transform_input_of(const Picture& p, const T* x, const Chunk& chunk, int64_
         for (int row = 0; row < 6; ++row) {
           const T* from = source[row * 6 + column];
           s[row] = from == nullptr ? hn::Zero(d) : load_some(from + c, count - c);
+          if (column >= 2 && from != nullptr) hwy::Prefetch(from + c + tile * p.channels);  // what the next tile adds
         }
         input_1d(s[0], s[1], s[2], s[3], s[4], s[5]);
         for (int row = 0; row < 6; ++row) t36[row * 6 + column] = s[row];
@@ -134,7 +145,9 @@ void transform_input_of(const Picture& p, const T* x, const Chunk& chunk, int64_
         V* s = t36 + row * 6;
         input_1d(s[0], s[1], s[2], s[3], s[4], s[5]);
         for (int column = 0; column < 6; ++column) {
-          hn::StoreU(s[column], d, v + (row * 6 + column) * chunk.point_stride + t * depth_block + c);
+          float* const to = v + (row * 6 + column) * chunk.point_stride + t * depth_block + c;
+          hwy::Prefetch(to + depth_block);
+          hn::StoreU(s[column], d, to);
         }
       }
     }
@@ -145,6 +158,7 @@ void transform_input_of(const Picture& p, const T* x, const Chunk& chunk, int64_
 template <typename T>
 void transform_filter(const T* taps, int64_t from, int64_t depth, float* u) {
   for (int64_t k = 0; k < depth; ++k) {
+    prefetch(taps + (k + taps_ahead) * tap_row, tap_row);
     for (int64_t c = 0; c < channel_block; c += lanes) {
       const T* g = taps + k * tap_row + c;
       V columns[3][6];
@@ -156,7 +170,7 @@ void transform_filter(const T* taps, int64_t from, int64_t depth, float* u) {
         V y[6];
         filter_1d(columns[0][row], columns[1][row], columns[2][row], y);
         for (int column = 0; column < 6; ++column) {
-          hn::StoreU(y[column], d, to + (row * 6 + column) * (depth_block * channel_block));
+          hn::StoreU(y[column], d, to + (row * 6 + column) * u_point_stride);
         }
       }
     }
@@ -195,11 +209,13 @@ void prepare_u(const FilterView& f, int64_t block, int64_t depth, int64_t count,
 template <int rows>
 HWY_INLINE void product(const float* a, const float* b, int64_t depth, float* c, bool fresh) {
   V sum[rows][2];
+#pragma GCC unroll 14
   for (int r = 0; r < rows; ++r) {
     sum[r][0] = fresh ? hn::Zero(d) : hn::LoadU(d, c + r * channel_block);
     sum[r][1] = fresh ? hn::Zero(d) : hn::LoadU(d, c + r * channel_block + lanes);
   }
   for (int64_t k = 0; k < depth; ++k) {
+    hwy::Prefetch(a + (rows + k / 4) * depth_block + k % 4 * 16);
     const V b0 = hn::LoadU(d, b + k * panel), b1 = hn::LoadU(d, b + k * panel + lanes);
 #pragma GCC unroll 14
     for (int r = 0; r < rows; ++r) {
@@ -208,6 +224,7 @@ HWY_INLINE void product(const float* a, const float* b, int64_t depth, float* c,
       sum[r][1] = hn::MulAdd(s, b1, sum[r][1]);
     }
   }
+#pragma GCC unroll 14
   for (int r = 0; r < rows; ++r) {
     hn::StoreU(sum[r][0], d, c + r * channel_block);
     hn::StoreU(sum[r][1], d, c + r * channel_block + lanes);
@@ -231,8 +248,8 @@ void multiply(const Chunk& chunk, int64_t depth, int64_t count, const BlockTask&
   const int64_t tiles = task.end - task.begin, groups = (tiles + most_rows - 1) / most_rows;
   for (int64_t point = 0; point < points; ++point) {
     const float* v = chunk.v + depth * chunk.depth_stride + point * chunk.point_stride + task.begin * depth_block;
-    const float* u = work.u + point * (depth_block * channel_block);
-    float* m = work.m + point * tiles * channel_block;
+    const float* u = work.u + point * u_point_stride;
+    float* m = work.m + point * m_point_stride(tiles);
     for (int64_t g = 0; g < groups; ++g) {
       const int64_t first = g * tiles / groups, rows = (g + 1) * tiles / groups - first;
       const Product run = product_for(rows, std::make_integer_sequence<int, most_rows>());
@@ -278,7 +295,7 @@ void transform_output(const Picture& p, const Chunk& chunk, const Epilogue& e, c
       V rows[4][6];
       for (int column = 0; column < 6; ++column) {
         V s[6];
-        for (int row = 0; row < 6; ++row) s[row] = hn::LoadU(d, m + (row * 6 + column) * tiles * channel_block);
+        for (int row = 0; row < 6; ++row) s[row] = hn::LoadU(d, m + (row * 6 + column) * m_point_stride(tiles));
         output_1d(s, rows[0][column], rows[1][column], rows[2][column], rows[3][column]);
       }
       const T* residual = e.residual == nullptr ? nullptr : static_cast<const T*>(e.residual) + channel;

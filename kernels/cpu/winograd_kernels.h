@@ -13,6 +13,9 @@ constexpr int64_t points = 36;          // (tile + 2)^2
 constexpr int64_t channel_block = 32;   // output channels of one task
 constexpr int64_t depth_block = 64;     // input channels between two visits to M
 constexpr int64_t tap_row = 9 * channel_block;
+constexpr int64_t skew = 16;            // floats between the points of a buffer, so that they do not meet in one cache set
+constexpr int64_t u_point_stride = depth_block * channel_block + skew;
+constexpr int64_t m_point_stride(int64_t tiles) { return tiles * channel_block + skew; }
 
 // Sizes of one convolution; x and y are dense and channels-last.
 struct Picture {
@@ -53,7 +56,7 @@ struct Workspace {
   float* m;      // [points][tiles][channel_block]
   float* turned; // [channel_block][9][channel_block]
 };
-constexpr int64_t u_floats = points * depth_block * channel_block;
+constexpr int64_t u_floats = points * u_point_stride;
 constexpr int64_t turned_floats = channel_block * tap_row;
 
 // Output channels block*32.. of the tiles begin..end of the chunk, from V to y.

@@ -1,0 +1,78 @@
+// Chooses the solver, and what all solvers share.
+#include "samplers/sampler.h"
+
+#include <cmath>
+#include <string>
+
+#include "kernels/core/error.h"
+#include "kernels/ops/elementwise.h"
+#include "kernels/ops/view.h"
+#include "samplers/parameterization.h"
+
+namespace heddle {
+
+Tensor network_output(const Denoise& denoise, const Tensor& x, const Run& run, int index) {
+  const Level level = run.schedule.level(index);
+  const double r = std::hypot(level.signal, level.noise);  // 1 but for solvers of Karras et al.'s form
+  const bool unit = std::abs(r - 1) < 1e-9;
+  const Tensor output =
+      to(denoise(unit ? x : scale(x, 1 / r), run.schedule.evaluations[static_cast<size_t>(index)]), DType::f32);
+  if (!(output.shape() == x.shape()))
+    fail(ErrorCode::internal, "sampler", "an answer of shape " + x.shape().text(), output.shape().text());
+  return output;
+}
+
+Tensor clean_from(const Tensor& output, const Tensor& x, const Run& run, int index) {
+  return limited(clean_estimate(run.schedule.config.prediction, output, x, run.schedule.level(index)),
+                 run.schedule.config);
+}
+
+Tensor finished(const Tensor& x, const Tensor& clean, const Run& run, int index) {
+  return run.on_step ? run.on_step(run.schedule.evaluations[static_cast<size_t>(index)], x, clean) : x;
+}
+
+int end_of(const Run& run) {
+  return static_cast<int>(run.schedule.evaluations.size());
+}
+
+bool draws_noise(const SchedulerConfig& config) {
+  const bool sde =
+      config.algorithm == DpmAlgorithm::sde_dpmsolver || config.algorithm == DpmAlgorithm::sde_dpmsolver_pp;
+  return (config.solver == Solver::ddim && config.eta > 0) || config.solver == Solver::ddpm ||
+         config.solver == Solver::lcm || config.solver == Solver::euler_ancestral ||
+         (config.solver == Solver::dpm_multistep && sde);
+}
+
+Tensor sample(const Denoise& denoise, const Tensor& x, const Run& run) {
+  if (run.begin < 0 || run.begin >= end_of(run)) {
+    fail(ErrorCode::internal, "sampler", "a first evaluation below " + std::to_string(end_of(run)),
+         std::to_string(run.begin));
+  }
+  if (draws_noise(run.schedule.config) && !run.noise) fail(ErrorCode::internal, "sampler", "a noise source", "none");
+  const Tensor start = to(x, DType::f32);
+  switch (run.schedule.config.solver) {
+    case Solver::ddim:
+      return sample_ddim(denoise, start, run);
+    case Solver::ddpm:
+      return sample_ddpm(denoise, start, run);
+    case Solver::pndm:
+      return sample_pndm(denoise, start, run);
+    case Solver::lcm:
+      return sample_lcm(denoise, start, run);
+    case Solver::euler:
+      return sample_euler(denoise, start, run);
+    case Solver::euler_ancestral:
+      return sample_euler_ancestral(denoise, start, run);
+    case Solver::heun:
+      return sample_heun(denoise, start, run);
+    case Solver::lms:
+      return sample_lms(denoise, start, run);
+    case Solver::dpm_multistep:
+      return sample_dpm_multistep(denoise, start, run);
+    case Solver::unipc:
+      return sample_unipc(denoise, start, run);
+  }
+  fail(ErrorCode::internal, "sampler", "a known solver", "another");
+}
+
+}  // namespace heddle

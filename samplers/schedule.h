@@ -1,0 +1,54 @@
+// The levels of noise that a run passes through, and what the network is told at each of its evaluations.
+#pragma once
+
+#include <vector>
+
+#include "kernels/core/tensor.h"
+#include "samplers/scheduler_config.h"
+
+namespace heddle {
+
+// x = signal * clean + noise * normal.
+struct Level {
+  double signal = 1;
+  double noise = 0;
+};
+
+// One call of the network.
+struct Evaluation {
+  int index = 0;  // into Schedule::evaluations
+  int step = 0;   // solver step, 0 .. steps-1
+  int steps = 1;
+  int stage = 0;        // evaluation within the step: 0 first, 1 second (Heun, the start of PNDM), ...
+  double timestep = 0;  // what the network is told
+  double sigma = 0;     // noise over signal
+};
+
+struct Schedule {
+  SchedulerConfig config;
+  int steps = 0;
+  std::vector<float> alphas_cumprod;    // of the training timesteps
+  std::vector<Evaluation> evaluations;  // in the order of the network's calls; Heun and PNDM have more than steps
+  std::vector<double>
+      sigmas;  // of solvers that walk on noise over signal: one for each evaluation and one for the end; else empty
+  double final_alpha_cumprod = 1;  // of the end, for solvers that walk on timesteps
+  double init_noise_sigma = 1;     // a run begins with standard normals times this
+
+  // Where x stands before evaluation `index`.
+  Level level(int index) const;
+  // alpha-bar of a training timestep; final_alpha_cumprod below 0. Error(usage) beyond the last.
+  double alpha_bar(int64_t timestep) const;
+};
+
+// Steps as a user counts them, 1 .. num_train_timesteps. Error(usage) for a count that the solver cannot make,
+// Error(input) for a configuration that has no such schedule.
+Schedule make_schedule(const SchedulerConfig& config, int steps);
+
+// The first evaluation of an image-to-image run; strength in (0, 1] is the share of steps that run. Error(usage) where
+// none would.
+int begin_index(const Schedule& schedule, double strength);
+
+// A clean picture brought to the level before evaluation `index`. clean and noise are f32 of one shape.
+Tensor add_noise(const Schedule& schedule, const Tensor& clean, const Tensor& noise, int index);
+
+}  // namespace heddle

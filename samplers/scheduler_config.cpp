@@ -1,0 +1,253 @@
+// Reads scheduler_config.json. Keys, defaults and remapped values are those of diffusers' scheduler classes.
+#include "samplers/scheduler_config.h"
+
+#include <array>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "kernels/core/error.h"
+#include "samplers/scheduler_keys.h"
+
+namespace heddle {
+namespace {
+
+using nlohmann::json;
+
+constexpr int64_t most_train_timesteps = 100000;
+
+struct NamedSolver {
+  const char* name;
+  const char* class_name;
+  Solver solver;
+};
+constexpr std::array<NamedSolver, 11> named_solvers{{
+    {"ddim", "DDIMScheduler", Solver::ddim},
+    {"ddpm", "DDPMScheduler", Solver::ddpm},
+    {"pndm", "PNDMScheduler", Solver::pndm},
+    {"lms", "LMSDiscreteScheduler", Solver::lms},
+    {"euler", "EulerDiscreteScheduler", Solver::euler},
+    {"euler_ancestral", "EulerAncestralDiscreteScheduler", Solver::euler_ancestral},
+    {"heun", "HeunDiscreteScheduler", Solver::heun},
+    {"dpmpp_2m", "DPMSolverMultistepScheduler", Solver::dpm_multistep},
+    {"dpmpp_2m_sde", "DPMSolverMultistepScheduler", Solver::dpm_multistep},
+    {"unipc", "UniPCMultistepScheduler", Solver::unipc},
+    {"lcm", "LCMScheduler", Solver::lcm},
+}};
+
+const NamedSolver& solver_of(const json& file, std::string_view where, std::string_view sampler) {
+  if (!sampler.empty()) {
+    for (const NamedSolver& named : named_solvers) {
+      if (sampler == named.name) return named;
+    }
+    std::string names;
+    for (const std::string& name : sampler_names()) names += (names.empty() ? "" : ", ") + name;
+    fail(ErrorCode::usage, "sampler", names, sampler, nearest_word(sampler, sampler_names()));
+  }
+  const auto found = file.find("_class_name");
+  std::string classes;
+  for (const NamedSolver& named : named_solvers) {
+    if (found != file.end() && *found == named.class_name) return named;
+    if (classes.find(named.class_name) == std::string::npos)
+      classes += (classes.empty() ? "" : ", ") + std::string(named.class_name);
+  }
+  fail(ErrorCode::input, where, "_class_name: one of " + classes, found == file.end() ? "none" : text_of(*found),
+       "a sampler by name");
+}
+
+void read_betas(const SchedulerKeys& keys, SchedulerConfig& config) {
+  const bool newer =
+      config.solver == Solver::heun || config.solver == Solver::lcm;  // whose defaults are Stable Diffusion's
+  config.num_train_timesteps = keys.integer("num_train_timesteps", 1000, 2, most_train_timesteps);
+  config.beta_start = keys.number("beta_start", newer ? 0.00085 : 0.0001, 0, 1);
+  config.beta_end = keys.number("beta_end", newer ? 0.012 : 0.02, 0, 1);
+  config.beta_schedule = keys.choice<BetaSchedule>(
+      "beta_schedule", config.solver == Solver::lcm ? BetaSchedule::scaled_linear : BetaSchedule::linear,
+      {{"linear", BetaSchedule::linear},
+       {"scaled_linear", BetaSchedule::scaled_linear},
+       {"squaredcos_cap_v2", BetaSchedule::cosine},
+       {"exp", BetaSchedule::exponential},
+       {"laplace", BetaSchedule::laplace},
+       {"sigmoid", BetaSchedule::sigmoid}});
+  const bool rescales = config.solver != Solver::pndm && config.solver != Solver::lms && config.solver != Solver::heun;
+  config.rescale_betas_zero_snr = rescales && keys.flag("rescale_betas_zero_snr", false);
+  const json* betas = keys.find("trained_betas");
+  if (betas == nullptr) return;
+  if (!betas->is_array() || static_cast<int64_t>(betas->size()) != config.num_train_timesteps) {
+    keys.refuse("trained_betas", std::to_string(config.num_train_timesteps) + " numbers, num_train_timesteps");
+  }
+  for (const json& beta : *betas) {
+    if (!beta.is_number() || !(beta.get<double>() >= 0 && beta.get<double>() <= 1))
+      keys.refuse("trained_betas", "numbers from 0 to 1");
+    config.trained_betas.push_back(beta.get<double>());
+  }
+}
+
+void read_prediction(const SchedulerKeys& keys, SchedulerConfig& config) {
+  config.prediction = keys.choice<Prediction>(
+      "prediction_type", Prediction::epsilon,
+      {{"epsilon", Prediction::epsilon}, {"v_prediction", Prediction::v_prediction}, {"sample", Prediction::sample}});
+  if (config.prediction == Prediction::sample &&
+      (config.solver == Solver::pndm || config.solver == Solver::euler_ancestral)) {
+    keys.refuse("prediction_type", "epsilon or v_prediction for this sampler");
+  }
+  const bool thresholds = config.solver == Solver::ddim || config.solver == Solver::ddpm ||
+                          config.solver == Solver::lcm || config.solver == Solver::dpm_multistep ||
+                          config.solver == Solver::unipc;
+  const bool clips = config.solver == Solver::ddim || config.solver == Solver::ddpm || config.solver == Solver::lcm ||
+                     config.solver == Solver::heun;
+  const bool clip_default = config.solver == Solver::ddim || config.solver == Solver::ddpm;
+  if (clips && keys.flag("clip_sample", clip_default)) config.clean_limit = CleanLimit::clamp;
+  if (thresholds && keys.flag("thresholding", false)) config.clean_limit = CleanLimit::dynamic;
+  config.clip_sample_range = keys.number("clip_sample_range", 1, 0, 1e6);
+  config.dynamic_thresholding_ratio = keys.number("dynamic_thresholding_ratio", 0.995, 0, 1);
+  config.sample_max_value = keys.number("sample_max_value", 1, 0, 1e6);
+}
+
+void read_spacing(const SchedulerKeys& keys, SchedulerConfig& config) {
+  const bool discrete = config.solver == Solver::ddim || config.solver == Solver::ddpm ||
+                        config.solver == Solver::pndm || config.solver == Solver::lcm;
+  config.spacing = keys.choice<Spacing>(
+      "timestep_spacing", discrete ? Spacing::leading : Spacing::linspace,
+      {{"linspace", Spacing::linspace}, {"leading", Spacing::leading}, {"trailing", Spacing::trailing}});
+  config.steps_offset = keys.integer("steps_offset", 0, 0, most_train_timesteps);
+  config.set_alpha_to_one = keys.flag("set_alpha_to_one", config.solver != Solver::pndm);
+  if (discrete || config.solver == Solver::euler_ancestral) return;
+
+  const bool multistep = config.solver == Solver::dpm_multistep || config.solver == Solver::unipc;
+  if (multistep && keys.flag("use_flow_sigmas", false))
+    keys.refuse("use_flow_sigmas", "false: flow models have samplers of their own");
+  const std::pair<const char*, SigmaSpacing> flags[] = {{"use_karras_sigmas", SigmaSpacing::karras},
+                                                        {"use_exponential_sigmas", SigmaSpacing::exponential},
+                                                        {"use_beta_sigmas", SigmaSpacing::beta}};
+  for (const auto& [key, spacing] : flags) {
+    if (!keys.flag(key, false)) continue;
+    if (config.sigma_spacing != SigmaSpacing::table) keys.refuse(key, "one of " + listed(flags) + " at most");
+    config.sigma_spacing = spacing;
+  }
+  // diffusers asks for Karras first, then Lu, then the others.
+  const bool lu = config.solver == Solver::dpm_multistep && keys.flag("use_lu_lambdas", false);
+  if (lu && config.sigma_spacing != SigmaSpacing::karras) config.sigma_spacing = SigmaSpacing::lu;
+  if (!(config.solver == Solver::lms && config.sigma_spacing == SigmaSpacing::karras)) {
+    if (keys.find("sigma_min") != nullptr) config.sigma_min = keys.number("sigma_min", 0, 1e-10, 1e6);
+    if (keys.find("sigma_max") != nullptr) config.sigma_max = keys.number("sigma_max", 0, 1e-10, 1e6);
+    if (config.sigma_min && config.sigma_max && *config.sigma_min > *config.sigma_max)
+      keys.refuse("sigma_min", "a number below sigma_max");
+  }
+  if (multistep || config.solver == Solver::euler) {
+    config.final_sigma_zero = keys.choice<bool>("final_sigmas_type", true, {{"zero", true}, {"sigma_min", false}});
+  }
+  if (config.solver == Solver::euler) {
+    config.log_linear = keys.choice<bool>("interpolation_type", false, {{"linear", false}, {"log_linear", true}});
+    config.continuous_timesteps =
+        keys.choice<bool>("timestep_type", false, {{"discrete", false}, {"continuous", true}}) &&
+        config.prediction == Prediction::v_prediction;
+  }
+}
+
+void read_dpm(const SchedulerKeys& keys, SchedulerConfig& config) {
+  using enum DpmAlgorithm;
+  config.solver_order = static_cast<int>(keys.integer("solver_order", 2, 1, 3));
+  config.lower_order_final = keys.flag("lower_order_final", true);
+  config.euler_at_final = keys.flag("euler_at_final", false);
+  config.algorithm = keys.choice<DpmAlgorithm>("algorithm_type", dpmsolver_pp,
+                                               {{"dpmsolver++", dpmsolver_pp},
+                                                {"dpmsolver", dpmsolver},
+                                                {"sde-dpmsolver++", sde_dpmsolver_pp},
+                                                {"sde-dpmsolver", sde_dpmsolver},
+                                                {"deis", dpmsolver_pp}});
+  config.heun_type = keys.choice<bool>(
+      "solver_type", false, {{"midpoint", false}, {"heun", true}, {"logrho", false}, {"bh1", false}, {"bh2", false}});
+  const double infinity = std::numeric_limits<double>::infinity();
+  config.lambda_min_clipped = keys.number("lambda_min_clipped", -infinity, -infinity, 1e6);
+  const bool noise_form = config.algorithm == dpmsolver || config.algorithm == sde_dpmsolver;
+  if (noise_form && config.final_sigma_zero)
+    keys.refuse("algorithm_type", "dpmsolver++ or sde-dpmsolver++ where final_sigmas_type is zero");
+  if (config.algorithm == sde_dpmsolver && config.solver_order == 3)
+    keys.refuse("solver_order", "1 or 2 for sde-dpmsolver");
+  if (const json* variance = keys.find("variance_type");
+      variance != nullptr && (*variance == "learned" || *variance == "learned_range")) {
+    keys.refuse("variance_type", "a network that predicts no variance");
+  }
+}
+
+void read_unipc(const SchedulerKeys& keys, SchedulerConfig& config) {
+  config.solver_order = static_cast<int>(keys.integer("solver_order", 2, 1, 5));
+  config.lower_order_final = keys.flag("lower_order_final", true);
+  config.bh1 = keys.choice<bool>(
+      "solver_type", false, {{"bh2", false}, {"bh1", true}, {"midpoint", false}, {"heun", false}, {"logrho", false}});
+  config.predict_x0 = keys.flag("predict_x0", true);
+  if (keys.find("solver_p") != nullptr) keys.refuse("solver_p", "null: the predictor is UniP");
+  if (keys.find("shift_terminal") != nullptr) keys.refuse("shift_terminal", "null without flow sigmas");
+  const json* disabled = keys.find("disable_corrector");
+  if (disabled == nullptr) return;
+  if (!disabled->is_array() || static_cast<int64_t>(disabled->size()) > most_train_timesteps)
+    keys.refuse("disable_corrector", "a list of steps");
+  for (const json& step : *disabled) {
+    if (!step.is_number_integer()) keys.refuse("disable_corrector", "a list of steps");
+    config.disable_corrector.push_back(step.get<int64_t>());
+  }
+}
+
+void read_others(const SchedulerKeys& keys, SchedulerConfig& config) {
+  if (config.solver == Solver::pndm) config.skip_prk_steps = keys.flag("skip_prk_steps", false);
+  if (config.solver == Solver::ddpm) {
+    config.large_variance = keys.choice<bool>(
+        "variance_type", false,
+        {{"fixed_small", false}, {"fixed_small_log", false}, {"fixed_large", true}, {"fixed_large_log", true}});
+  }
+  if (config.solver == Solver::lcm) {
+    config.original_inference_steps = keys.integer("original_inference_steps", 50, 1, config.num_train_timesteps);
+    config.timestep_scaling = keys.number("timestep_scaling", 10, 0, 1e6);
+  }
+}
+
+}  // namespace
+
+std::vector<std::string> sampler_names() {
+  std::vector<std::string> names;
+  for (const NamedSolver& named : named_solvers) names.emplace_back(named.name);
+  return names;
+}
+
+std::string sampler_name(const SchedulerConfig& config) {
+  if (config.solver == Solver::dpm_multistep) {
+    const bool sde = config.algorithm == DpmAlgorithm::sde_dpmsolver || config.algorithm == DpmAlgorithm::sde_dpmsolver_pp;
+    return sde ? "dpmpp_2m_sde" : "dpmpp_2m";
+  }
+  for (const NamedSolver& named : named_solvers) {
+    if (named.solver == config.solver) return named.name;
+  }
+  fail(ErrorCode::internal, "sampler", "a named solver", "another");
+}
+
+SchedulerConfig parse_scheduler_config(std::string_view text, std::string_view where) {
+  return parse_scheduler_config(text, where, json::object(), {});
+}
+
+SchedulerConfig parse_scheduler_config(std::string_view text, std::string_view where, const json& overrides,
+                                       std::string_view sampler) {
+  const json file = parse_scheduler_object(text, where);
+  json over = overrides.is_null() ? json::object() : overrides;
+  if (!over.is_object()) fail(ErrorCode::usage, "sampler", "keys of a scheduler", text_of(over));
+  check_scheduler_keys(file, ErrorCode::input, where);
+  check_scheduler_keys(over, ErrorCode::usage, "sampler");
+
+  SchedulerConfig config;
+  config.solver = solver_of(file, where, sampler).solver;
+  if (sampler == "dpmpp_2m" && !over.contains("algorithm_type")) over["algorithm_type"] = "dpmsolver++";
+  if (sampler == "dpmpp_2m_sde" && !over.contains("algorithm_type")) over["algorithm_type"] = "sde-dpmsolver++";
+  if (sampler.starts_with("dpmpp_2m") && !over.contains("solver_order")) over["solver_order"] = 2;
+
+  const SchedulerKeys keys(file, over, where);
+  read_betas(keys, config);
+  read_prediction(keys, config);
+  read_spacing(keys, config);
+  if (config.solver == Solver::dpm_multistep) read_dpm(keys, config);
+  if (config.solver == Solver::unipc) read_unipc(keys, config);
+  read_others(keys, config);
+  if (config.solver == Solver::ddim && over.contains("eta")) config.eta = keys.number("eta", 0, 0, 1);
+  return config;
+}
+
+}  // namespace heddle

@@ -1,0 +1,20 @@
+// Noise over signal at the steps of solvers that walk on it.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "samplers/scheduler_config.h"
+
+namespace heddle {
+
+struct SigmaPath {
+  std::vector<double> sigmas;     // one for each step and one for the end, each an f32 value
+  std::vector<double> timesteps;  // one for each step
+};
+
+// `timesteps` are the spaced ones. Where the config spaces sigmas itself the timesteps follow from the sigmas.
+SigmaPath sigma_path(const SchedulerConfig& config, int steps, std::span<const double> timesteps,
+                     std::span<const float> alphas_cumprod);
+
+}  // namespace heddle
