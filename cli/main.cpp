@@ -17,6 +17,7 @@ constexpr const char* exit_codes =
 int run(int argc, char** argv) {
   CLI::App app{"heddle: pictures from diffusion models whose attention is controllable", "heddle"};
   app.require_subcommand(1);
+  app.fallthrough();  // -v may stand after the subcommand
   app.set_version_flag("--version", HEDDLE_VERSION);
   app.footer(exit_codes);
   int verbosity = 0;
