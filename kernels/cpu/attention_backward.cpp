@@ -17,7 +17,7 @@
 #include "kernels/cpu/score_tile-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-#if HWY_TARGET == HWY_AVX3
+#if HWY_TARGET <= HWY_AVX3
 #pragma GCC target("avx512bf16")
 #endif
 namespace heddle::cpu {
@@ -92,7 +92,7 @@ void differentiate(FloatProduct, const GradientTile& tile) {
   }
 }
 
-#if HWY_TARGET == HWY_AVX3
+#if HWY_TARGET <= HWY_AVX3
 HWY_INLINE void store_half(LanesVec x, float* row, int64_t r) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(row + r / 2), reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x.raw)));
 }
@@ -219,7 +219,7 @@ void run_step(const BackwardJob& job, BackwardStep step, int64_t problem, float*
 
 void backward_step(const BackwardJob& job, BackwardStep step, int64_t problem, float* head, int64_t index,
                    float* workspace) {
-#if HWY_TARGET == HWY_AVX3
+#if HWY_TARGET <= HWY_AVX3
   if (job.pairs) return run_step<PairProduct, BFloat16>(job, step, problem, head, index, workspace);
 #endif
   with_float_type(job.in.q.dtype(), "attention",
