@@ -170,7 +170,7 @@ HWY_EXPORT(has_pair_products);
 HWY_EXPORT(pack_head);
 HWY_EXPORT(attend_queries);
 
-constexpr int64_t group_words = 8 << 20;  // of panels that are held at once
+constexpr int64_t group_words = 2 << 20;  // of panels that are held at once
 }  // namespace
 
 bool has_bf16_products() {
