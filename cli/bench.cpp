@@ -9,6 +9,7 @@
 
 #include "cli/commands.h"
 #include "cli/options.h"
+#include "cli/run.h"
 #include "kernels/core/error.h"
 #include "kernels/core/flops.h"
 #include "kernels/core/memory.h"
@@ -69,20 +70,59 @@ void bench_component(const Arguments& a) {
   std::cout << line.dump() << std::endl;
 }
 
+void bench_preset(const RunRequest& request, int repeat) {
+  std::vector<StageSeconds> runs;
+  std::vector<double> totals;
+  for (int i = 0; i < repeat; ++i) {
+    const OpenRun run = open_run(request);
+    runs.push_back(generate(run.preset, run.path, *run.model, {}).seconds);
+    totals.push_back(runs.back().load + runs.back().text + runs.back().steps + runs.back().decode);
+  }
+  const auto median = [&](auto value) {
+    std::vector<double> sorted;
+    for (const StageSeconds& run : runs) sorted.push_back(value(run));
+    std::sort(sorted.begin(), sorted.end());
+    return sorted[sorted.size() / 2];
+  };
+  std::sort(totals.begin(), totals.end());
+  const nlohmann::ordered_json line{{"preset", request.preset},
+                                    {"median_s", totals[totals.size() / 2]},
+                                    {"min_s", totals.front()},
+                                    {"load_s", median([](const StageSeconds& s) { return s.load; })},
+                                    {"text_s", median([](const StageSeconds& s) { return s.text; })},
+                                    {"steps_s", median([](const StageSeconds& s) { return s.steps; })},
+                                    {"decode_s", median([](const StageSeconds& s) { return s.decode; })},
+                                    {"peak_rss_bytes", peak_resident_bytes()},
+                                    {"threads", threads()}};
+  std::cout << line.dump() << std::endl;
+}
+
 }  // namespace
 
 void add_bench(CLI::App& app) {
   auto a = std::make_shared<Arguments>();
-  CLI::App* command = app.add_subcommand("bench", "Time a component on named tensors; prints one JSON line");
-  command->add_option("--component", a->component, "Component folder, as for eval")->required();
-  command->add_option("--inputs", a->inputs, "safetensors file with the inputs")->required();
+  CLI::App* command =
+      app.add_subcommand("bench", "Time a component on named tensors, or a whole preset; prints one JSON line");
+  CLI::Option* component = command->add_option("--component", a->component, "Component folder, as for eval");
+  command->add_option("--inputs", a->inputs, "safetensors file with the inputs")->needs(component);
   add_dtype(*command, a->dtype);
   add_threads(*command, a->threads);
-  command->add_option("--repeat", a->repeat, "Counted runs after one that is not")
+  command->add_option("--repeat", a->repeat, "Counted runs; a component has one before that is not counted")
       ->check(CLI::Range(1, 10000))
       ->capture_default_str();
   command->add_flag("--vjp", a->vjp, "Forward and gradient together");
-  command->callback([a] { bench_component(*a); });
+  auto request = std::make_shared<RunRequest>();
+  CLI::App* preset =
+      command->add_subcommand("preset", "A whole run, with seconds per stage: load, text, steps, decode");
+  add_run_options(*preset, *request);
+  preset->add_option("--repeat", a->repeat, "Runs")->check(CLI::Range(1, 10000))->capture_default_str();
+  preset->callback([request, a] { bench_preset(*request, a->repeat); });
+  command->callback([a, preset] {
+    if (preset->parsed()) return;
+    if (a->component.empty() || a->inputs.empty())
+      fail(ErrorCode::usage, "bench", "--component and --inputs, or `bench preset FILE`", "neither");
+    bench_component(*a);
+  });
 }
 
 }  // namespace heddle::cli

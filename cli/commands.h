@@ -6,7 +6,11 @@
 
 namespace heddle::cli {
 
+void add_run(CLI::App& app);
 void add_eval(CLI::App& app);
+void add_tokenize(CLI::App& app);
+void add_inspect(CLI::App& app);
 void add_bench(CLI::App& app);
+void add_completion(CLI::App& app);
 
 }  // namespace heddle::cli

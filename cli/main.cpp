@@ -17,6 +17,7 @@ constexpr const char* exit_codes =
 int run(int argc, char** argv) {
   CLI::App app{"heddle: pictures from diffusion models whose attention is controllable", "heddle"};
   app.require_subcommand(1);
+  app.fallthrough();  // -v may stand after the subcommand
   app.set_version_flag("--version", HEDDLE_VERSION);
   app.footer(exit_codes);
   int verbosity = 0;
@@ -26,8 +27,12 @@ int run(int argc, char** argv) {
                       : verbosity == 1 ? spdlog::level::info
                                        : spdlog::level::debug);
   });
+  heddle::cli::add_run(app);
   heddle::cli::add_eval(app);
+  heddle::cli::add_tokenize(app);
+  heddle::cli::add_inspect(app);
   heddle::cli::add_bench(app);
+  heddle::cli::add_completion(app);
   try {
     app.parse(argc, argv);
     return 0;

@@ -45,6 +45,10 @@ class Json {
     if (value.is_array() && value.size() != count) value.fail_type("a value or a list of " + std::to_string(count));
     return value.is_array() ? value.as<std::vector<T>>() : std::vector<T>(count, value.as<T>());
   }
+  template <typename T>
+  std::vector<T> each_or(std::string_view key, size_t count, T fallback) const {
+    return has(key) ? each<T>(key, count) : std::vector<T>(count, fallback);
+  }
   // Any other key is an error that names the nearest known one. Keys that begin with "_" are always known.
   void require_known(std::initializer_list<std::string_view> known) const;
 

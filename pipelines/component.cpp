@@ -4,10 +4,11 @@
 #include <algorithm>
 
 #include "io/json.h"
-#include "io/weights.h"
 #include "kernels/core/error.h"
 #include "kernels/core/tape.h"
 #include "kernels/ops/view.h"
+#include "pipelines/component_encoders.h"
+#include "pipelines/load_component.h"
 #include "unet_dit/unet.h"
 
 namespace heddle {
@@ -24,7 +25,7 @@ Tensor as_f32(const Tensor& x) {
 
 class UNetComponent final : public Component {
  public:
-  UNetComponent(const std::string& folder, DType compute) : unet_(make(folder, compute)) {}
+  UNetComponent(const std::string& folder, DType compute) : unet_(load_component<UNet, UNetConfig>(folder, compute)) {}
   std::string class_name() const override { return "UNet2DConditionModel"; }
 
  protected:
@@ -47,13 +48,6 @@ class UNetComponent final : public Component {
   }
 
  private:
-  static std::unique_ptr<UNet> make(const std::string& folder, DType compute) {
-    Weights weights(folder);
-    auto unet = std::make_unique<UNet>(UNetConfig::from(Json::read(folder + "/config.json")), Scope(weights, compute));
-    weights.require_all_used();
-    return unet;
-  }
-
   std::unique_ptr<UNet> unet_;
 };
 
@@ -72,6 +66,8 @@ std::unique_ptr<Component> Component::load(const std::string& folder, DType comp
   const Json config = Json::read(folder + "/config.json");
   const std::string name = class_of(config);
   if (name == "UNet2DConditionModel") return std::make_unique<UNetComponent>(folder, compute);
+  if (name == "AutoencoderKL") return load_vae_component(folder, compute);
+  if (name == "CLIPTextModel" || name == "CLIPTextModelWithProjection") return load_text_component(folder, compute);
   fail(ErrorCode::input, config.where(),
        "UNet2DConditionModel, AutoencoderKL, CLIPTextModel or CLIPTextModelWithProjection", name);
 }

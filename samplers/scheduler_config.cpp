@@ -210,6 +210,17 @@ std::vector<std::string> sampler_names() {
   return names;
 }
 
+std::string sampler_name(const SchedulerConfig& config) {
+  if (config.solver == Solver::dpm_multistep) {
+    const bool sde = config.algorithm == DpmAlgorithm::sde_dpmsolver || config.algorithm == DpmAlgorithm::sde_dpmsolver_pp;
+    return sde ? "dpmpp_2m_sde" : "dpmpp_2m";
+  }
+  for (const NamedSolver& named : named_solvers) {
+    if (named.solver == config.solver) return named.name;
+  }
+  fail(ErrorCode::internal, "sampler", "a named solver", "another");
+}
+
 SchedulerConfig parse_scheduler_config(std::string_view text, std::string_view where) {
   return parse_scheduler_config(text, where, json::object(), {});
 }

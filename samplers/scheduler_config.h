@@ -71,5 +71,7 @@ SchedulerConfig parse_scheduler_config(std::string_view text, std::string_view w
 
 // ddim, ddpm, pndm, lms, euler, euler_ancestral, heun, dpmpp_2m, dpmpp_2m_sde, unipc, lcm.
 std::vector<std::string> sampler_names();
+// The one of them that a configuration amounts to.
+std::string sampler_name(const SchedulerConfig& config);
 
 }  // namespace heddle

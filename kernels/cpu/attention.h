@@ -20,6 +20,9 @@ struct AttentionOutputs {
 
 AttentionOutputs attention_forward(const AttentionInputs& in);
 
+// True where the processor multiplies pairs of bf16 (avx512_bf16); elsewhere bf16 is widened first.
+bool has_bf16_products();
+
 struct AttentionGradients {
   Tensor q, k, v;  // dense, shaped as the inputs
 };

@@ -19,12 +19,15 @@ Tensor as_rows(const Tensor& x) { return reshape(x, {x.count() / x.shape().back(
 PackedFilter::PackedFilter(const Tensor& weight, const Tensor& bias, const ConvGeometry& geometry, DType compute) {
   if (is_matrix(weight, geometry)) {
     matrix_ = std::make_unique<PackedMatrix>(reshape(weight, {weight.shape()[0], weight.shape()[1]}), bias, compute);
+  } else if (cpu::WinogradFilter::suits(weight, geometry)) {
+    winograd_ = std::make_unique<cpu::WinogradFilter>(weight, bias, geometry.padding, compute);
   } else {
     direct_ = std::make_unique<cpu::DirectFilter>(weight, bias, geometry, compute);
   }
 }
 
 void PackedFilter::forward(const Tensor& x, const ConvAddends& plus, Tensor& out) const {
+  if (winograd_) return winograd_->forward(x, plus, out);
   if (direct_) return direct_->forward(x, plus, out);
   Tensor residual = plus.residual;
   if (plus.row_bias.defined()) {
@@ -35,6 +38,7 @@ void PackedFilter::forward(const Tensor& x, const ConvAddends& plus, Tensor& out
 }
 
 void PackedFilter::backward(const Tensor& cotangent, Tensor& d_x) const {
+  if (winograd_) return winograd_->backward(cotangent, d_x);
   if (direct_) return direct_->backward(cotangent, d_x);
   d_x = matrix_->backward(as_rows(cotangent)).view(d_x.shape(), d_x.strides(), 0);
 }

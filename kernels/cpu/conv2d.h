@@ -5,6 +5,7 @@
 
 #include "kernels/cpu/direct_conv.h"
 #include "kernels/cpu/matmul.h"
+#include "kernels/cpu/winograd.h"
 #include "kernels/ops/conv2d.h"
 
 namespace heddle {
@@ -20,7 +21,8 @@ struct PackedFilter {
 
  private:
   std::unique_ptr<PackedMatrix> matrix_;  // 1x1, stride 1, no padding
-  std::unique_ptr<cpu::DirectFilter> direct_;
+  std::unique_ptr<cpu::WinogradFilter> winograd_;  // 3x3, stride 1
+  std::unique_ptr<cpu::DirectFilter> direct_;      // all others
 };
 
 }  // namespace heddle

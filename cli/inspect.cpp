@@ -1,0 +1,129 @@
+// heddle inspect: what a checkpoint is, what a safetensors file holds, what a picture was made with.
+#include <filesystem>
+#include <fstream>
+#include <iomanip>
+#include <iostream>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "cli/commands.h"
+#include "io/json.h"
+#include "io/png.h"
+#include "io/weights.h"
+#include "kernels/core/error.h"
+#include "unet_dit/unet.h"
+
+namespace heddle::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct TensorSummary {
+  int64_t tensors = 0, parameters = 0, bytes = 0;
+  std::map<std::string, int64_t> by_type;
+};
+
+TensorSummary summarize(const SafetensorsSet& set) {
+  TensorSummary out;
+  for (const auto& [name, shard] : set.names()) {
+    const TensorEntry& entry = set.entry(name);
+    ++out.tensors;
+    out.parameters += entry.shape.count();
+    out.bytes += entry.end - entry.begin;
+    ++out.by_type[entry.type];
+  }
+  return out;
+}
+
+void print_summary(const std::string& label, const TensorSummary& s) {
+  std::cout << std::left << std::setw(18) << label << s.tensors << " tensors, " << std::fixed << std::setprecision(2)
+            << static_cast<double>(s.parameters) / 1e6 << " M parameters, " << static_cast<double>(s.bytes) / (1 << 20)
+            << " MiB";
+  for (const auto& [type, count] : s.by_type) std::cout << ", " << count << " " << type;
+  std::cout << "\n";
+}
+
+void inspect_sites(const std::string& folder) {
+  Weights weights(folder);
+  const UNet unet(UNetConfig::from(Json::read(folder + "/config.json")), Scope(weights, DType::f32));
+  for (const AttentionSite& site : unet.sites()) {
+    std::cout << "    " << std::left << std::setw(34) << site.name
+              << (site.kind == AttentionKind::self ? "self " : "cross") << "  " << site.heads << " heads of "
+              << site.head_dim << "\n";
+  }
+}
+
+void inspect_model(const fs::path& folder, bool sites) {
+  const Json index = Json::read((folder / "model_index.json").string());
+  std::cout << index.get<std::string>("_class_name") << "  " << folder.string() << "\n";
+  for (const std::string& key : index.keys()) {
+    if (key.front() == '_' || !index.has(key)) continue;
+    const Json entry = index.get<Json>(key);
+    if (!entry.is_array() || entry.size() != 2 || !entry[1].node().is_string()) continue;
+    std::cout << "  " << std::left << std::setw(18) << key << entry[1].as<std::string>() << "\n";
+    std::error_code ignored;
+    const bool has_config = fs::exists(folder / key / "config.json", ignored);
+    if (has_config) {
+      std::cout << "    ";
+      print_summary("", summarize(SafetensorsSet(find_weights((folder / key).string()))));
+    }
+    if (key == "unet" && sites) inspect_sites((folder / key).string());
+  }
+}
+
+void inspect_component(const fs::path& folder, bool sites) {
+  const Json config = Json::read((folder / "config.json").string());
+  std::cout << config.node().dump(1) << "\n";
+  print_summary("", summarize(SafetensorsSet(find_weights(folder.string()))));
+  if (sites && config.get_or<std::string>("_class_name", "") == "UNet2DConditionModel") inspect_sites(folder.string());
+}
+
+void inspect_tensors(const std::string& path) {
+  const SafetensorsSet set(path);
+  for (const auto& [name, shard] : set.names()) {
+    std::cout << name << "  " << set.entry(name).type << " " << set.entry(name).shape.text() << "\n";
+  }
+  print_summary("", summarize(set));
+}
+
+void inspect_picture(const std::string& path) {
+  const PngText texts = read_png_text(path);
+  if (texts.empty()) fail(ErrorCode::input, path, "a picture with text about how it was made", "a PNG without any");
+  for (const auto& [key, text] : texts) std::cout << key << ":\n" << text << "\n";
+}
+
+bool begins_as_png(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  char magic[4] = {};
+  file.read(magic, 4);
+  return std::string_view(magic, 4) == "\x89PNG";
+}
+
+}  // namespace
+
+void add_inspect(CLI::App& app) {
+  struct Arguments {
+    std::string path;
+    bool sites = false;
+  };
+  auto a = std::make_shared<Arguments>();
+  CLI::App* command =
+      app.add_subcommand("inspect", "Say what a model folder, component, safetensors file or picture is");
+  command
+      ->add_option("path", a->path,
+                   "Model folder, component folder, .safetensors file or index, or a PNG that heddle or its kin made")
+      ->required();
+  command->add_flag("--sites", a->sites, "Also list the attention sites of the UNet");
+  command->callback([a] {
+    const fs::path path(a->path);
+    std::error_code ignored;
+    if (!fs::exists(path, ignored)) fail(ErrorCode::input, a->path, "a file or folder", "nothing there");
+    if (fs::exists(path / "model_index.json", ignored)) return inspect_model(path, a->sites);
+    if (fs::exists(path / "config.json", ignored)) return inspect_component(path, a->sites);
+    if (begins_as_png(a->path)) return inspect_picture(a->path);
+    inspect_tensors(a->path);
+  });
+}
+
+}  // namespace heddle::cli

@@ -1,0 +1,82 @@
+// A preset: what one run is asked to do. Every key is declared once, in preset_params.cpp; docs/presets.md is made from
+// it.
+#pragma once
+
+#include <span>
+
+#include "io/params.h"
+#include "io/sampler_settings.h"
+
+namespace heddle {
+
+enum class Task : uint8_t { generate, image_to_image, inpaint };
+enum class Rng : uint8_t { torch_cpu, torch_cuda };
+enum class Precision : uint8_t { f32, bf16 };
+enum class LongPrompts : uint8_t { truncate, chunks };
+enum class PromptWeights : uint8_t { off, a1111 };
+enum class Tiling : uint8_t { automatic, on, off };
+
+using WidthHeight = std::array<int, 2>;  // pixels; also x, y of a corner
+
+struct SourceImage {
+  std::string image, mask;         // paths; white of the mask is repainted
+  std::optional<double> strength;  // 0 keeps the picture, 1 forgets it
+  static Params<SourceImage> params();
+};
+
+struct TextSettings {
+  LongPrompts long_prompts = LongPrompts::truncate;
+  PromptWeights weights = PromptWeights::off;
+  std::optional<int> clip_skip;  // layers left out at the end, as diffusers counts them
+  static Params<TextSettings> params();
+};
+
+// SDXL's micro-conditioning; what is not given follows from `size`.
+struct SdxlSettings {
+  std::optional<WidthHeight> original_size, crop, target_size;
+  std::optional<WidthHeight> negative_original_size, negative_crop, negative_target_size;
+  static Params<SdxlSettings> params();
+};
+
+struct VaeSettings {
+  Tiling tiling = Tiling::automatic;
+  static Params<VaeSettings> params();
+};
+
+struct PreviewSettings {
+  int every = 5;  // steps
+  std::string file = "preview.png";
+  static Params<PreviewSettings> params();
+};
+
+// A method and what it was given; the registry of methods reads `settings`.
+struct AttentionEntry {
+  std::string name;
+  YamlNode settings;
+};
+
+struct Preset {
+  int heddle = 1;  // schema version
+  std::string model;
+  Task task = Task::generate;
+  OneOrMany<std::string> prompt, negative;
+  std::optional<WidthHeight> size;
+  int64_t seed = 0;
+  Rng rng = Rng::torch_cpu;
+  SamplerSettings sampler;
+  std::vector<AttentionEntry> attention;
+  std::optional<SourceImage> source;
+  TextSettings text;
+  SdxlSettings sdxl;
+  VaeSettings vae;
+  std::optional<PreviewSettings> preview;
+  int images = 1;
+  Precision dtype = Precision::f32;
+  int threads = 0;  // 0: OMP_NUM_THREADS, or all cores
+  std::optional<ByteCount> memory_budget;
+  std::string noise, save_latents, save_image_tensor;  // safetensors files; empty for none
+  std::string output = "output.png";
+  static Params<Preset> params();
+};
+
+}  // namespace heddle

@@ -1,0 +1,110 @@
+// The one declaration of a preset's keys.
+#include "io/preset.h"
+#include "kernels/core/error.h"
+
+namespace heddle {
+
+template <>
+struct ParamWords<Task> {
+  static constexpr std::array<const char*, 3> words{"generate", "image_to_image", "inpaint"};
+};
+template <>
+struct ParamWords<Rng> {
+  static constexpr std::array<const char*, 2> words{"torch-cpu", "torch-cuda"};
+};
+template <>
+struct ParamWords<Precision> {
+  static constexpr std::array<const char*, 2> words{"f32", "bf16"};
+};
+template <>
+struct ParamWords<LongPrompts> {
+  static constexpr std::array<const char*, 2> words{"truncate", "chunks"};
+};
+template <>
+struct ParamWords<PromptWeights> {
+  static constexpr std::array<const char*, 2> words{"off", "a1111"};
+};
+template <>
+struct ParamWords<Tiling> {
+  static constexpr std::array<const char*, 3> words{"auto", "on", "off"};
+};
+
+template <>
+struct ParamType<AttentionEntry> : PlainParam {
+  static std::string name() { return "map of one method"; }
+  static void read(const YamlNode& node, const Limits&, AttentionEntry& out) {
+    if (node.kind != YamlNode::Kind::map || node.entries.size() != 1) fail_yaml(node, "one method and its parameters");
+    out = {node.entries[0].key, node.entries[0].value};
+  }
+  static YamlNode write(const AttentionEntry& entry) {
+    YamlNode map;
+    map.add(entry.name, entry.settings);
+    return map;
+  }
+};
+
+Params<SourceImage> SourceImage::params() {
+  return {need("image", &SourceImage::image, "the picture to begin from: JPEG, PNG or WebP"),
+          opt("mask", &SourceImage::mask, "for inpaint: white is painted anew, black is kept"),
+          opt("strength", &SourceImage::strength, range(0, 1),
+              "how far from the picture: 0 keeps it; without it 0.8, inpaint 1")};
+}
+
+Params<TextSettings> TextSettings::params() {
+  using T = TextSettings;
+  return {opt("long_prompts", &T::long_prompts, "past 77 tokens: cut, or encode in chunks of 75"),
+          opt("weights", &T::weights, "a1111: (words:1.3) weighs them; off: brackets are text"),
+          opt("clip_skip", &T::clip_skip, range(0, 11), "layers of the text encoder to leave out at the end")};
+}
+
+Params<SdxlSettings> SdxlSettings::params() {
+  using S = SdxlSettings;
+  const Limits pixels = range(0, 65536);
+  return {opt("original_size", &S::original_size, pixels,
+              "size the training picture pretends to have had, [width, height]"),
+          opt("crop", &S::crop, pixels, "corner it was cropped at, [x, y]"),
+          opt("target_size", &S::target_size, pixels, "size it was trained at, [width, height]"),
+          opt("negative_original_size", &S::negative_original_size, pixels, "the same for the negative prompt"),
+          opt("negative_crop", &S::negative_crop, pixels, "the same for the negative prompt"),
+          opt("negative_target_size", &S::negative_target_size, pixels, "the same for the negative prompt")};
+}
+
+Params<VaeSettings> VaeSettings::params() {
+  return {opt("tiling", &VaeSettings::tiling, "decode in overlapping tiles: auto where the picture is large")};
+}
+
+Params<PreviewSettings> PreviewSettings::params() {
+  return {opt("every", &PreviewSettings::every, range(1, 1000), "steps from one preview to the next"),
+          opt("file", &PreviewSettings::file, "where it is written, over the one before")};
+}
+
+Params<Preset> Preset::params() {
+  using P = Preset;
+  return {
+      need("heddle", &P::heddle, range(1, 1), "version of this format"),
+      need("model", &P::model, "a model that ships with heddle, or a diffusers folder"),
+      opt("task", &P::task, "what to do"),
+      opt("prompt", &P::prompt, "what the picture shows; a list makes one picture for each"),
+      opt("negative", &P::negative, "what it does not show; one for all prompts, or as many"),
+      opt("size", &P::size, range(8, 16384), "[width, height] in pixels; without it the checkpoint's own"),
+      opt("seed", &P::seed, at_least(0), "seed of all noise"),
+      opt("rng", &P::rng, "whose random numbers: torch on CPU or on CUDA"),
+      opt("images", &P::images, range(1, 1024), "pictures for each prompt"),
+      opt("sampler", &P::sampler, "how to sample"),
+      opt("attention", &P::attention, "methods that control attention, in order"),
+      opt("source", &P::source, "the picture that image_to_image and inpaint begin from"),
+      opt("text", &P::text, "how prompts are read"),
+      opt("sdxl", &P::sdxl, "micro-conditioning of SDXL"),
+      opt("vae", &P::vae, "the decoder"),
+      opt("preview", &P::preview, "a rough picture while sampling"),
+      opt("dtype", &P::dtype, "precision of the computation"),
+      opt("threads", &P::threads, range(0, 1024), "CPU threads; 0: OMP_NUM_THREADS, or all cores"),
+      opt("memory_budget", &P::memory_budget, "the run ends with exit code 4 rather than use more"),
+      opt("noise", &P::noise, "safetensors file whose tensor `latents` is the initial noise"),
+      opt("save_latents", &P::save_latents, "safetensors file for the final `latents`"),
+      opt("save_image_tensor", &P::save_image_tensor, "safetensors file for `image`, [n,3,H,W] in 0..1"),
+      opt("output", &P::output, "the picture to write; several become NAME-0.png, NAME-1.png ..."),
+  };
+}
+
+}  // namespace heddle

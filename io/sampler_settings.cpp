@@ -1,0 +1,76 @@
+// Declarations of the `sampler:` block.
+#include "io/sampler_settings.h"
+
+namespace heddle {
+
+Params<SchedulerOverrides> SchedulerOverrides::params() {
+  using S = SchedulerOverrides;
+  return {
+      opt("prediction_type", &S::prediction_type, one_of({"epsilon", "v_prediction", "sample"}),
+          "what the network predicts"),
+      opt("timestep_spacing", &S::timestep_spacing, one_of({"linspace", "leading", "trailing"}),
+          "how steps spread over training time"),
+      opt("steps_offset", &S::steps_offset, range(0, 1000), "added to the timesteps of leading spacing"),
+      opt("num_train_timesteps", &S::num_train_timesteps, range(1, 100000), "timesteps the model was trained with"),
+      opt("beta_schedule", &S::beta_schedule, one_of({"linear", "scaled_linear", "squaredcos_cap_v2"}),
+          "shape of the noise schedule"),
+      opt("beta_start", &S::beta_start, range(0, 1), "first beta of the schedule"),
+      opt("beta_end", &S::beta_end, range(0, 1), "last beta of the schedule"),
+      opt("trained_betas", &S::trained_betas, range(0, 1), "the betas themselves, instead of a schedule"),
+      opt("rescale_betas_zero_snr", &S::rescale_betas_zero_snr,
+          "rescale the betas so that the last timestep is pure noise"),
+      opt("set_alpha_to_one", &S::set_alpha_to_one, "the step past the last ends at a clean picture"),
+      opt("clip_sample", &S::clip_sample, "clip the predicted clean sample"),
+      opt("clip_sample_range", &S::clip_sample_range, at_least(0), "bound of that clipping"),
+      opt("thresholding", &S::thresholding, "dynamic thresholding (Imagen) of the predicted clean sample"),
+      opt("dynamic_thresholding_ratio", &S::dynamic_thresholding_ratio, range(0, 1),
+          "quantile of dynamic thresholding"),
+      opt("sample_max_value", &S::sample_max_value, at_least(0), "upper bound of the dynamic threshold"),
+      opt("use_karras_sigmas", &S::use_karras_sigmas, "sigmas spaced as in Karras et al. 2022"),
+      opt("use_exponential_sigmas", &S::use_exponential_sigmas, "sigmas spaced exponentially"),
+      opt("use_beta_sigmas", &S::use_beta_sigmas, "sigmas spaced by a beta distribution"),
+      opt("use_lu_lambdas", &S::use_lu_lambdas, "log-SNR spaced evenly, as in Lu et al. 2022"),
+      opt("sigma_min", &S::sigma_min, at_least(0), "smallest sigma of those spacings"),
+      opt("sigma_max", &S::sigma_max, at_least(0), "largest sigma of those spacings"),
+      opt("final_sigmas_type", &S::final_sigmas_type, one_of({"zero", "sigma_min"}), "sigma after the last step"),
+      opt("interpolation_type", &S::interpolation_type, one_of({"linear", "log_linear"}),
+          "how Euler interpolates sigmas"),
+      opt("timestep_type", &S::timestep_type, one_of({"discrete", "continuous"}),
+          "timesteps given to the network by Euler"),
+      opt("solver_order", &S::solver_order, range(1, 3), "order of DPM-Solver++ and UniPC"),
+      opt("algorithm_type", &S::algorithm_type,
+          one_of({"dpmsolver", "dpmsolver++", "sde-dpmsolver", "sde-dpmsolver++"}), "variant of DPM-Solver"),
+      opt("solver_type", &S::solver_type, one_of({"midpoint", "heun", "bh1", "bh2"}),
+          "second-order form: midpoint or heun, UniPC bh1 or bh2"),
+      opt("lower_order_final", &S::lower_order_final, "lower order in the last steps"),
+      opt("euler_at_final", &S::euler_at_final, "the last step by Euler's method"),
+      opt("lambda_min_clipped", &S::lambda_min_clipped, "lower bound of log-SNR in DPM-Solver"),
+      opt("predict_x0", &S::predict_x0, "UniPC on the clean sample rather than the noise"),
+      opt("disable_corrector", &S::disable_corrector, range(0, 1000), "steps in which UniPC does not correct"),
+      opt("skip_prk_steps", &S::skip_prk_steps, "PNDM without its Runge-Kutta steps"),
+      opt("original_inference_steps", &S::original_inference_steps, range(1, 1000),
+          "steps of the schedule LCM picks from"),
+      opt("timestep_scaling", &S::timestep_scaling, at_least(0), "scaling of timesteps in LCM's boundary condition"),
+  };
+}
+
+Params<SamplerSettings> SamplerSettings::params() {
+  using S = SamplerSettings;
+  Params<S> own{
+      opt("name", &S::name,
+          "ddim, ddpm, pndm, lms, euler, euler_ancestral, heun, dpmpp_2m, dpmpp_2m_sde, unipc or lcm; without it, the "
+          "one in scheduler_config.json"),
+      opt("steps", &S::steps, range(1, 1000), "denoising steps; without it 50, LCM 4"),
+      opt("guidance", &S::guidance, range(0, 100), "classifier-free guidance scale; without it 7.5, SDXL 5, LCM 8.5"),
+      opt("guidance_rescale", &S::guidance_rescale, range(0, 1),
+          "share of the guided prediction rescaled to the unguided spread"),
+      opt("eta", &S::eta, range(0, 1), "noise DDIM adds in each step"),
+  };
+  return own.include(SchedulerOverrides::params());
+}
+
+Json scheduler_overrides(const SchedulerOverrides& overrides) {
+  return Json::parse(yaml_to_json(SchedulerOverrides::params().write(overrides)), "sampler");
+}
+
+}  // namespace heddle

@@ -1,0 +1,36 @@
+// The `sampler:` block of a preset: how to sample, and what it overrides in the checkpoint's scheduler_config.json.
+#pragma once
+
+#include "io/json.h"
+#include "io/params.h"
+
+namespace heddle {
+
+// The keys of diffusers' scheduler_config.json under their own names; only what is given overrides.
+struct SchedulerOverrides {
+  std::optional<int> num_train_timesteps, steps_offset, solver_order, original_inference_steps;
+  std::optional<double> beta_start, beta_end, sigma_min, sigma_max, clip_sample_range, sample_max_value;
+  std::optional<double> dynamic_thresholding_ratio, lambda_min_clipped, timestep_scaling;
+  std::optional<std::vector<double>> trained_betas;
+  std::optional<std::vector<int>> disable_corrector;
+  std::optional<std::string> beta_schedule, prediction_type, timestep_spacing, timestep_type, interpolation_type;
+  std::optional<std::string> final_sigmas_type, algorithm_type, solver_type;
+  std::optional<bool> clip_sample, set_alpha_to_one, thresholding, rescale_betas_zero_snr, skip_prk_steps;
+  std::optional<bool> use_karras_sigmas, use_exponential_sigmas, use_beta_sigmas, use_lu_lambdas;
+  std::optional<bool> lower_order_final, euler_at_final, predict_x0;
+  static Params<SchedulerOverrides> params();
+};
+
+struct SamplerSettings : SchedulerOverrides {
+  std::optional<std::string> name;  // checked by the samplers; else the class in scheduler_config.json
+  std::optional<int> steps;         // else the family's own in diffusers: 50, LCM 4
+  std::optional<double> guidance;   // else the family's own: 7.5, SDXL 5, LCM 8.5
+  double guidance_rescale = 0;
+  double eta = 0;
+  static Params<SamplerSettings> params();
+};
+
+// {"use_karras_sigmas": true, ...}: to be laid over scheduler_config.json by Json::merge.
+Json scheduler_overrides(const SchedulerOverrides& overrides);
+
+}  // namespace heddle

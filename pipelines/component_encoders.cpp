@@ -1,0 +1,70 @@
+// AutoencoderKL and the CLIP text encoders on named tensors.
+#include "pipelines/component_encoders.h"
+
+#include "encoders/text_clip.h"
+#include "encoders/vae_kl.h"
+#include "kernels/ops/view.h"
+#include "pipelines/load_component.h"
+
+namespace heddle {
+
+namespace {
+
+using Named = std::vector<std::pair<std::string, Tensor>>;
+
+class VaeComponent final : public Component {
+ public:
+  VaeComponent(const std::string& folder, DType compute) : vae_(load_component<VaeKl, VaeConfig>(folder, compute)) {}
+  std::string class_name() const override { return "AutoencoderKL"; }
+
+ protected:
+  Signature signature(const TensorMap& inputs) const override {
+    return {.first = inputs.contains("latent") ? "latent" : "sample"};
+  }
+
+  Named forward(const TensorMap& inputs) const override {
+    AttentionContext context;
+    if (inputs.contains("latent")) return {{"sample", vae_->decode(to(inputs.at("latent"), DType::f32), context)}};
+    const LatentNormal latents = vae_->encode(to(inputs.at("sample"), DType::f32), context);
+    return {{"latent_mean", latents.mean}, {"latent_logvar", latents.logvar}};
+  }
+
+ private:
+  std::unique_ptr<VaeKl> vae_;
+};
+
+class TextComponent final : public Component {
+ public:
+  TextComponent(const std::string& folder, DType compute)
+      : text_(load_component<ClipText, ClipTextConfig>(folder, compute)) {}
+  std::string class_name() const override {
+    return text_->config().projects ? "CLIPTextModelWithProjection" : "CLIPTextModel";
+  }
+
+ protected:
+  Signature signature(const TensorMap&) const override { return {.required = {"input_ids"}}; }
+
+  Named forward(const TensorMap& inputs) const override {
+    AttentionContext context;
+    const ClipTextOutput out = (*text_)(inputs.at("input_ids"), context);
+    Named named{{"last_hidden_state", out.last_hidden_state}, {"penultimate", out.penultimate()}};
+    named.push_back(out.text_embeds.defined() ? std::pair<std::string, Tensor>("text_embeds", out.text_embeds)
+                                              : std::pair<std::string, Tensor>("pooler_output", out.pooler_output));
+    return named;
+  }
+
+ private:
+  std::unique_ptr<ClipText> text_;
+};
+
+}  // namespace
+
+std::unique_ptr<Component> load_vae_component(const std::string& folder, DType compute) {
+  return std::make_unique<VaeComponent>(folder, compute);
+}
+
+std::unique_ptr<Component> load_text_component(const std::string& folder, DType compute) {
+  return std::make_unique<TextComponent>(folder, compute);
+}
+
+}  // namespace heddle

@@ -1,0 +1,39 @@
+// From prompts to what the denoiser is told: text states of one or two encoders, pooled text, sizes, embedded guidance.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "encoders/prompt.h"
+#include "io/preset.h"
+#include "pipelines/model.h"
+
+namespace heddle {
+
+// What is asked of one run, per picture.
+struct TextRequest {
+  std::vector<std::string> prompts;                   // one per picture
+  std::optional<std::vector<std::string>> negatives;  // one per picture; not given: empty text, or SDXL's zeros
+  TextSettings settings;
+};
+
+struct TextStates {
+  Tensor text;    // [B,L,D]
+  Tensor pooled;  // [B,P]; undefined without a second encoder
+};
+
+struct EncodedText {
+  TextStates cond, uncond;  // of equal length L
+};
+
+// Each distinct text is encoded once. Error(usage) as the tokenizer and PromptOptions say.
+EncodedText encode_text(Model& model, const TextRequest& request);
+
+// SDXL's sizes as the network reads them: original height and width, crop top and left, target height and width.
+Tensor time_ids(const WidthHeight& original, const WidthHeight& crop, const WidthHeight& target, int64_t rows);
+
+// The guidance of distilled models as a vector (Meng et al. 2023; LCM): sinusoids of 1000 (guidance - 1). [rows,dim]
+Tensor embed_guidance(double guidance, int64_t dim, int64_t rows);
+
+}  // namespace heddle

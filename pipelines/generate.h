@@ -1,0 +1,36 @@
+// generate, image_to_image and inpaint: a preset becomes latents and pictures.
+#pragma once
+
+#include <functional>
+#include <vector>
+
+#include "io/image.h"
+#include "io/preset.h"
+#include "kernels/core/tensor.h"
+#include "pipelines/model.h"
+
+namespace heddle {
+
+// What a run tells its caller, and asks of it; each may be empty. Called on the run's thread.
+struct RunEvents {
+  std::function<void(int done, int evaluations)> on_step;
+  std::function<void(const Image& preview)> on_preview;
+  std::function<bool()> cancelled;  // asked after every step; true ends the run, keeping what is done
+};
+
+struct StageSeconds {
+  double load = 0, text = 0, steps = 0, decode = 0;
+};
+
+struct RunResult {
+  Preset preset;           // resolved: sampler, steps, guidance and size as they were used
+  Tensor latents;          // [n,C,h,w] in the denoiser's scale
+  Tensor image;            // [n,3,H,W] in 0..1
+  bool cancelled = false;  // latents and image are then the clean estimate of the last finished step
+  StageSeconds seconds;
+};
+
+// Error as the parts say; nothing is written.
+RunResult generate(const Preset& preset, const std::string& preset_path, Model& model, const RunEvents& events);
+
+}  // namespace heddle

@@ -1,0 +1,22 @@
+// How a component is read from its folder: configuration, weights, and the question whether any tensor is left over.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "io/json.h"
+#include "io/weights.h"
+#include "kernels/layers/scope.h"
+
+namespace heddle {
+
+template <typename Network, typename Config>
+std::unique_ptr<Network> load_component(const std::string& folder, DType compute) {
+  const Config config = Config::from(Json::read(folder + "/config.json"));
+  Weights weights(folder);
+  auto network = std::make_unique<Network>(config, Scope(weights, compute));
+  weights.require_all_used();
+  return network;
+}
+
+}  // namespace heddle

@@ -1,0 +1,48 @@
+// Names and writes outputs.
+#include "pipelines/outputs.h"
+
+#include <filesystem>
+
+#include "io/image_tensor.h"
+#include "io/png.h"
+#include "io/preset_file.h"
+#include "io/safetensors.h"
+#include "kernels/ops/view.h"
+
+namespace heddle {
+namespace {
+
+namespace fs = std::filesystem;
+
+// NAME.png with a mark before the ending.
+std::string marked(const std::string& path, const std::string& mark) {
+  fs::path out(path);
+  out.replace_filename(out.stem().string() + mark + (out.has_extension() ? out.extension().string() : ".png"));
+  return out.string();
+}
+
+}  // namespace
+
+std::vector<std::string> write_outputs(const RunResult& result) {
+  const Preset& preset = result.preset;
+  const std::string base = marked(preset.output, result.cancelled ? "-cancelled" : "");
+  std::vector<std::string> paths;
+  const std::vector<Image> pictures = tensor_to_images(contiguous(channels_last(result.image)));
+  for (size_t i = 0; i < pictures.size(); ++i) {
+    const std::string path = pictures.size() == 1 ? base : marked(base, "-" + std::to_string(i));
+    write_png(path, pictures[i],
+              {{"parameters", a1111_parameters(preset, static_cast<int>(i))}, {"heddle", preset_to_json(preset)}});
+    paths.push_back(path);
+  }
+  if (!preset.save_latents.empty()) {
+    write_safetensors(preset.save_latents, {{"latents", result.latents}});
+    paths.push_back(preset.save_latents);
+  }
+  if (!preset.save_image_tensor.empty()) {
+    write_safetensors(preset.save_image_tensor, {{"image", result.image}});
+    paths.push_back(preset.save_image_tensor);
+  }
+  return paths;
+}
+
+}  // namespace heddle

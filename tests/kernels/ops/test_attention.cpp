@@ -1,0 +1,249 @@
+// Attention against a double-precision oracle with the whole map: values, log-sum-exp and gradients through both.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "kernels/core/error.h"
+#include "kernels/core/memory.h"
+#include "kernels/core/tape.h"
+#include "kernels/ops/attention.h"
+#include "kernels/ops/elementwise.h"
+#include "kernels/ops/view.h"
+#include "tests/kernels/ops/attention_oracle.h"
+#include "tests/kernels/ops/instruction_sets.h"
+
+namespace heddle {
+namespace {
+
+using testing::Array;
+using testing::AttentionArrays;
+using testing::AttentionCase;
+
+std::vector<Array> inputs_of(const AttentionCase& test, DType dtype) {
+  std::vector<Array> out;
+  for (const Shape& shape : test.shapes()) {
+    Array a{shape, testing::normals(3 + out.size(), shape.count())};
+    if (out.empty()) {
+      for (double& v : a.values) v *= test.loudness;
+    }
+    out.push_back(testing::to_array(testing::to_tensor(a, dtype)));
+  }
+  return out;
+}
+
+// Root mean square of the difference over that of the wanted values, and the largest difference over the same.
+struct Gap {
+  double mean = 0, worst = 0;
+};
+
+Gap gap(const Array& got, const Array& want) {
+  double squares = 0, size = 0, worst = 0;
+  for (int64_t i = 0; i < want.shape.count(); ++i) {
+    if (want[i] == got[i]) continue;  // also -inf
+    squares += (got[i] - want[i]) * (got[i] - want[i]);
+    worst = std::max(worst, std::abs(got[i] - want[i]));
+    if (std::isnan(got[i])) worst = std::numeric_limits<double>::infinity();
+  }
+  for (double v : want.values) size += std::isinf(v) ? 0 : v * v;
+  const double unit = std::sqrt(std::max(size, 1e-12) / std::max<double>(1, static_cast<double>(want.shape.count())));
+  return {std::sqrt(squares / std::max<double>(1, static_cast<double>(want.shape.count()))) / unit, worst / unit};
+}
+
+void expect_close(const AttentionCase& test, const char* what, DType dtype, const Array& got, const Array& want,
+                  double tolerance) {
+  ASSERT_EQ(got.shape, want.shape) << test.text() << " " << what;
+  const Gap g = gap(got, want);
+  EXPECT_LE(g.mean, tolerance) << test.text() << " " << what << " " << name_of(dtype);
+  EXPECT_LE(g.worst, 16 * tolerance) << test.text() << " " << what << " " << name_of(dtype);
+}
+
+// A view of `x` inside a wider buffer, as a joined projection hands it over, not aligned to anything.
+Tensor as_slice_of_joined(const Tensor& x) {
+  const Tensor before = Tensor::full({x.dim(0), x.dim(1), 1, x.dim(3)}, 7, x.dtype());
+  const Tensor after = Tensor::full({x.dim(0), x.dim(1), 2, x.dim(3)}, 9, x.dtype());
+  return slice(concat({before, x, after}, 2), 2, 1, 1 + x.dim(2));
+}
+
+void check_in(const AttentionCase& test, DType dtype) {
+  const std::vector<Array> qkv = inputs_of(test, dtype);
+  const AttentionArrays want = attention_forward(test, qkv);
+  const double tolerance = dtype == DType::f32 ? 2e-6 : 8e-3;
+  Tape tape;
+  std::vector<Tensor> x;
+  for (const Array& a : qkv) x.push_back(tape.watch(testing::to_tensor(a, dtype)));
+  const AttentionResult got = attention(as_slice_of_joined(x[0]), as_slice_of_joined(x[1]), as_slice_of_joined(x[2]),
+                                        {.scale = test.scale, .causal = test.causal});
+  ASSERT_EQ(got.out.dtype(), dtype);
+  ASSERT_EQ(got.lse.dtype(), DType::f32);
+  expect_close(test, "out", dtype, testing::to_array(got.out), want.out, tolerance);
+  expect_close(test, "lse", dtype, testing::to_array(got.lse), want.lse, dtype == DType::f32 ? 2e-6 : 1e-3);
+
+  const Tensor d_out = testing::to_tensor({want.out.shape, testing::normals(8, want.out.shape.count())}, dtype);
+  const Tensor d_lse = testing::to_tensor({want.lse.shape, testing::normals(9, want.lse.shape.count())}, DType::f32);
+  const std::vector<Tensor> ys{got.out, got.lse}, cs{d_out, d_lse};
+  const std::vector<Tensor> back = tape.gradients(ys, cs, x);
+  const std::vector<Array> want_back =
+      attention_backward(test, qkv, {testing::to_array(d_out), testing::to_array(d_lse)});
+  const char* names[] = {"vjp q", "vjp k", "vjp v"};
+  for (int i = 0; i < 3; ++i) {
+    expect_close(test, names[i], dtype, testing::to_array(back[i]), want_back[i], dtype == DType::f32 ? 4e-6 : 1.6e-2);
+  }
+}
+
+void check(const AttentionCase& test) {
+  check_in(test, DType::f32);
+  check_in(test, DType::bf16);
+}
+
+TEST(Attention, EqualsDifferencesOfTheOracle) {
+  for (const bool causal : {false, true}) {
+    const AttentionCase test{
+        .batch = 2, .heads = 2, .queries = 3, .keys = 5, .dim = 4, .value_dim = 3, .causal = causal};
+    testing::check({.name = "attention " + test.text(),
+                    .inputs = test.shapes(),
+                    .op =
+                        [=](const std::vector<Tensor>& x) {
+                          const AttentionResult r = attention(x[0], x[1], x[2], {.causal = causal});
+                          return concat({reshape(r.out, {36}), reshape(to(r.lse, x[0].dtype()), {12})}, 0);
+                        },
+                    .oracle =
+                        [=](const std::vector<Array>& x) {
+                          AttentionArrays r = attention_forward(test, x);
+                          r.out.values.insert(r.out.values.end(), r.lse.values.begin(), r.lse.values.end());
+                          return Array{{48}, r.out.values};
+                        },
+                    .magnitude = 2});
+  }
+}
+
+TEST(Attention, HeadDims) {
+  testing::on_each_instruction_set([] {
+    for (const int64_t d : {1, 7, 8, 20, 40, 64, 80, 96, 128, 160, 512}) {
+      check({.batch = 1, .heads = 2, .queries = 37, .keys = 45, .dim = d, .value_dim = d});
+    }
+    check({.batch = 2, .heads = 3, .queries = 33, .keys = 50, .dim = 40, .value_dim = 72});
+    check({.batch = 1, .heads = 1, .queries = 70, .keys = 19, .dim = 72, .value_dim = 9});
+  });
+}
+
+TEST(Attention, Lengths) {
+  testing::on_each_instruction_set([] {
+    for (const int64_t queries : {1, 3, 16, 77, 197}) {
+      for (const int64_t keys : {1, 3, 77, 130, 197}) {
+        check({.batch = 1, .heads = 1, .queries = queries, .keys = keys, .dim = 24, .value_dim = 24});
+        check({.batch = 1, .heads = 1, .queries = queries, .keys = keys, .dim = 24, .value_dim = 24, .causal = true});
+      }
+    }
+  });
+}
+
+TEST(Attention, LongSequences) {
+  check({.batch = 1, .heads = 1, .queries = 1030, .keys = 1030, .dim = 40, .value_dim = 40});
+  check({.batch = 1, .heads = 1, .queries = 300, .keys = 2100, .dim = 64, .value_dim = 64, .causal = true});
+  check({.batch = 1, .heads = 1, .queries = 2100, .keys = 77, .dim = 40, .value_dim = 40});
+}
+
+TEST(Attention, NearlyOneHotMapsAndLargeScores) {
+  check_in({.heads = 2, .queries = 40, .keys = 300, .dim = 40, .value_dim = 40, .loudness = 8}, DType::f32);
+  check_in({.heads = 1, .queries = 20, .keys = 90, .dim = 16, .value_dim = 16, .scale = 3.0}, DType::f32);
+}
+
+TEST(Attention, RowsWithoutKeysAreZero) {
+  const Tensor q = testing::to_tensor({{1, 5, 2, 8}, testing::normals(1, 80)}, DType::f32);
+  const Tensor k = testing::to_tensor({{1, 2, 2, 8}, testing::normals(2, 32)}, DType::f32);
+  Tape tape;
+  const Tensor watched = tape.watch(q);
+  const AttentionResult r = attention(watched, k, k, {.causal = true});  // queries 0..2 see nothing
+  const std::vector<float> out = r.out.to_vector(), lse = r.lse.to_vector();
+  for (int64_t i = 0; i < 3 * 16; ++i) EXPECT_EQ(out[i], 0.0f);
+  for (int64_t i = 0; i < 10; ++i) EXPECT_EQ(std::isinf(lse[i]), i % 5 < 3) << i;
+  const std::vector<float> back = tape.gradient(r.out, watched).to_vector();
+  for (int64_t i = 0; i < 3 * 16; ++i) EXPECT_EQ(back[i], 0.0f);
+  for (const float v : back) EXPECT_TRUE(std::isfinite(v));
+
+  const AttentionResult none = attention(q, Tensor::zeros({1, 0, 2, 8}), Tensor::zeros({1, 0, 2, 8}), {});
+  for (const float v : none.out.to_vector()) EXPECT_EQ(v, 0.0f);
+  for (const float v : none.lse.to_vector()) EXPECT_EQ(v, -std::numeric_limits<float>::infinity());
+}
+
+// Keys cut in two and merged by log-sum-exp equal the whole: what joining sources relies on.
+TEST(Attention, PartsMergeByLogSumExp) {
+  const AttentionCase test{.batch = 2, .heads = 2, .queries = 50, .keys = 83, .dim = 40, .value_dim = 40};
+  const std::vector<Array> qkv = inputs_of(test, DType::f32);
+  std::vector<Tensor> x;
+  for (const Array& a : qkv) x.push_back(testing::to_tensor(a, DType::f32));
+  const AttentionResult whole = attention(x[0], x[1], x[2], {});
+  const AttentionResult a = attention(x[0], slice(x[1], 1, 0, 30), slice(x[2], 1, 0, 30), {});
+  const AttentionResult b = attention(x[0], slice(x[1], 1, 30, 83), slice(x[2], 1, 30, 83), {});
+  const std::vector<float> want = whole.out.to_vector(), oa = a.out.to_vector(), ob = b.out.to_vector();
+  const std::vector<float> la = a.lse.to_vector(), lb = b.lse.to_vector();
+  for (int64_t n = 0; n < static_cast<int64_t>(want.size()); ++n) {
+    const int64_t h = n / 40 % 2, i = n / 80 % 50, row = (n / 4000 * 2 + h) * 50 + i;
+    const double share = 1 / (1 + std::exp(double(lb[row]) - la[row]));
+    EXPECT_NEAR(share * oa[n] + (1 - share) * ob[n], want[n], 2e-6);
+  }
+}
+
+TEST(Attention, GradientThroughOneOutputAlone) {
+  const AttentionCase test{.heads = 2, .queries = 20, .keys = 30, .dim = 8, .value_dim = 8};
+  const std::vector<Array> qkv = inputs_of(test, DType::f32);
+  for (const bool through_lse : {false, true}) {
+    Tape tape;
+    std::vector<Tensor> x;
+    for (const Array& a : qkv) x.push_back(tape.watch(testing::to_tensor(a, DType::f32)));
+    const AttentionResult r = attention(x[0], x[1], x[2], {});
+    AttentionArrays cotangent{{r.out.shape(), std::vector<double>(320, through_lse ? 0.0 : 1.0)},
+                              {r.lse.shape(), std::vector<double>(40, through_lse ? 1.0 : 0.0)}};
+    const std::vector<Array> want = attention_backward(test, qkv, cotangent);
+    const Tensor back = tape.gradient(through_lse ? r.lse : r.out, x[1]);
+    expect_close(test, "vjp k of one output", DType::f32, testing::to_array(back), want[1], 4e-6);
+  }
+}
+
+TEST(Attention, NeverHoldsTheMap) {
+  const Tensor x = Tensor::full({1, 4096, 1, 8}, 0.1f);
+  Tape tape;
+  const Tensor q = tape.watch(x);
+  trim_memory();
+  reset_peak_memory();
+  const int64_t before = memory_stats().peak;
+  const AttentionResult r = attention(q, x, x, {});
+  tape.gradient(r.out, q);
+  EXPECT_LT(memory_stats().peak - before, 4096 * 4096 * 4 / 4);
+}
+
+TEST(Attention, SameBytesTwice) {
+  const AttentionCase test{.batch = 1, .heads = 3, .queries = 150, .keys = 210, .dim = 40, .value_dim = 40};
+  std::vector<Tensor> x;
+  for (const Array& a : inputs_of(test, DType::f32)) x.push_back(testing::to_tensor(a, DType::f32));
+  const auto bytes = [&](int count) {
+    set_threads(count);
+    Tape tape;
+    const Tensor q = tape.watch(x[0]), k = tape.watch(x[1]);
+    const AttentionResult r = attention(q, k, x[2], {});
+    std::vector<float> all = r.out.to_vector();
+    for (const Tensor& t : {tape.gradient(r.out, q, {}, Tape::Graph::keep), tape.gradient(r.out, k)}) {
+      const std::vector<float> more = t.to_vector();
+      all.insert(all.end(), more.begin(), more.end());
+    }
+    set_threads(0);
+    return all;
+  };
+  const std::vector<float> two = bytes(2);
+  EXPECT_EQ(two, bytes(2));
+  EXPECT_EQ(two, bytes(1));
+  EXPECT_EQ(two, bytes(3));
+}
+
+TEST(Attention, RefusesWhatDoesNotFit) {
+  const Tensor q = Tensor::zeros({1, 4, 2, 8});
+  EXPECT_THROW(attention(q, Tensor::zeros({1, 4, 3, 8}), Tensor::zeros({1, 4, 3, 8}), {}), Error);
+  EXPECT_THROW(attention(q, Tensor::zeros({1, 5, 2, 8}), Tensor::zeros({1, 4, 2, 8}), {}), Error);
+  EXPECT_THROW(attention(q, Tensor::zeros({1, 4, 2, 8}, DType::bf16), q, {}), Error);
+  EXPECT_THROW(attention(Tensor::zeros({4, 2, 8}), q, q, {}), Error);
+  EXPECT_THROW(attention(permute(Tensor::zeros({1, 4, 8, 2}), {0, 1, 3, 2}), q, q, {}), Error);
+}
+
+}  // namespace
+}  // namespace heddle
