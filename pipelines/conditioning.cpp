@@ -36,8 +36,7 @@ class TextBatch {
   TextBatch(Model& model, const TextSettings& settings)
       : model_(model),
         options_{.weights = settings.weights == PromptWeights::a1111,
-                 .long_prompts = settings.long_prompts == LongPrompts::chunks},
-        skip_(settings.clip_skip.value_or(0)) {}
+                 .long_prompts = settings.long_prompts == LongPrompts::chunks} {}
 
   // Chunks of all texts must be known before any is encoded: shorter ones are filled up to the longest.
   void add(const std::string& text) {
@@ -48,10 +47,11 @@ class TextBatch {
     }
   }
 
-  TextStates states(const std::vector<std::string>& texts) {
+  // `skip` layers left out at the end.
+  TextStates states(const std::vector<std::string>& texts, int64_t skip) {
     std::vector<Tensor> rows, pooled;
     for (const std::string& text : texts) {
-      const TextStates& one = encoded(text);
+      const TextStates& one = encoded(text, skip);
       rows.push_back(one.text);
       if (one.pooled.defined()) pooled.push_back(one.pooled);
     }
@@ -59,27 +59,26 @@ class TextBatch {
   }
 
  private:
-  const TextStates& encoded(const std::string& text) {
-    const auto found = done_.find(text);
+  const TextStates& encoded(const std::string& text, int64_t skip) {
+    const auto found = done_.find({text, skip});
     if (found != done_.end()) return found->second;
     std::vector<Tensor> widths;
     Tensor pooled;
     for (size_t i = 0; i < model_.tokenizers().size(); ++i) {
       std::vector<PromptChunk> chunks = chunks_.at(text)[i];
       while (chunks.size() < longest_) chunks.push_back(empty_chunk(model_.tokenizers()[i]));
-      const Encoded one = encode_chunks(model_, i, chunks, skip_);
+      const Encoded one = encode_chunks(model_, i, chunks, skip);
       widths.push_back(one.states);
       pooled = one.pooled;  // the last encoder's
     }
-    return done_[text] = {concat(widths, 2), model_.family() == Family::sdxl ? pooled : Tensor()};
+    return done_[{text, skip}] = {concat(widths, 2), model_.family() == Family::sdxl ? pooled : Tensor()};
   }
 
   Model& model_;
   PromptOptions options_;
-  int64_t skip_;
   size_t longest_ = 1;
   std::map<std::string, std::vector<std::vector<PromptChunk>>> chunks_;
-  std::map<std::string, TextStates> done_;
+  std::map<std::pair<std::string, int64_t>, TextStates> done_;
 };
 
 }  // namespace
@@ -93,11 +92,11 @@ EncodedText encode_text(Model& model, const TextRequest& request) {
   if (!zeros) {
     for (const std::string& text : negatives) batch.add(text);
   }
-  EncodedText out{.cond = batch.states(request.prompts), .uncond = {}};
+  EncodedText out{.cond = batch.states(request.prompts, request.settings.clip_skip.value_or(0)), .uncond = {}};
   if (zeros) {
     out.uncond = {Tensor::zeros(out.cond.text.shape()), Tensor::zeros(out.cond.pooled.shape())};
   } else {
-    out.uncond = batch.states(negatives);
+    out.uncond = batch.states(negatives, 0);  // the originals skip no layers for the negative prompt
   }
   return out;
 }

@@ -17,7 +17,7 @@
 #include "kernels/cpu/score_tile-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-#if HWY_TARGET == HWY_AVX3
+#if HWY_TARGET <= HWY_AVX3
 #pragma GCC target("avx512bf16")
 #endif
 namespace heddle::cpu {
@@ -92,7 +92,7 @@ void differentiate(FloatProduct, const GradientTile& tile) {
   }
 }
 
-#if HWY_TARGET == HWY_AVX3
+#if HWY_TARGET <= HWY_AVX3
 HWY_INLINE void store_half(LanesVec x, float* row, int64_t r) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(row + r / 2), reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x.raw)));
 }
@@ -219,7 +219,7 @@ void run_step(const BackwardJob& job, BackwardStep step, int64_t problem, float*
 
 void backward_step(const BackwardJob& job, BackwardStep step, int64_t problem, float* head, int64_t index,
                    float* workspace) {
-#if HWY_TARGET == HWY_AVX3
+#if HWY_TARGET <= HWY_AVX3
   if (job.pairs) return run_step<PairProduct, BFloat16>(job, step, problem, head, index, workspace);
 #endif
   with_float_type(job.in.q.dtype(), "attention",
@@ -235,16 +235,17 @@ HWY_AFTER_NAMESPACE();
 namespace heddle::cpu {
 namespace {
 HWY_EXPORT(backward_step);
-constexpr int64_t group_words = 16 << 20;  // of heads that are worked on at once
+constexpr int64_t group_words = 4 << 20;  // of heads that are worked on at once: they should stay in the last cache
 }  // namespace
 
 AttentionGradients attention_backward(const AttentionInputs& in, const AttentionOutputs& saved,
                                       const AttentionOutputs& cotangents) {
   BackwardJob job(in, saved, cotangents, in.q.dtype() == DType::bf16 && in.scale > 0 && has_bf16_products());
   const int64_t problems = job.sizes.problems(), sides = job.query_blocks.pieces + 1, parts = job.parts.pieces;
-  const int64_t least = std::min(problems, (threads() + parts - 1) / parts);
-  const Pieces groups(problems, std::clamp(group_words / job.head_words(), least, problems), 1);
-  Tensor heads = Tensor::empty({groups.size, job.head_words()});
+  // As many tasks as threads, or a multiple.
+  const int64_t even = (threads() + parts - 1) / parts;
+  const Pieces groups(problems, std::max(group_words / job.head_words() / even * even, even), even);
+  Tensor heads = Tensor::empty({std::min(groups.size, problems), job.head_words()});
   Tensor rooms = Tensor::empty({threads(), job.workspace_words()});
   float* buffers = heads.fill_data<float>();
   float* room = rooms.fill_data<float>();

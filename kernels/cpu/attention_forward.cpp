@@ -51,7 +51,7 @@ struct ForwardJob {
 #endif
 
 HWY_BEFORE_NAMESPACE();
-#if HWY_TARGET == HWY_AVX3
+#if HWY_TARGET <= HWY_AVX3
 #pragma GCC target("avx512bf16")
 #endif
 namespace heddle::cpu {
@@ -140,18 +140,18 @@ void attend_block(const ForwardJob& job, int64_t problem, int64_t slot, int64_t 
 }
 
 bool has_pair_products() {
-  return HWY_TARGET == HWY_AVX3 && __builtin_cpu_supports("avx512bf16");
+  return HWY_TARGET <= HWY_AVX3 && __builtin_cpu_supports("avx512bf16");
 }
 
 void pack_head(const ForwardJob& job, int64_t problem, int64_t slot) {
-#if HWY_TARGET == HWY_AVX3
+#if HWY_TARGET <= HWY_AVX3
   if (job.pairs) return pack<PairProduct, BFloat16>(job, problem, slot);
 #endif
   with_float_type(job.in.q.dtype(), "attention", [&]<typename T>() { pack<FloatProduct, T>(job, problem, slot); });
 }
 
 void attend_queries(const ForwardJob& job, int64_t problem, int64_t slot, int64_t block, float* workspace) {
-#if HWY_TARGET == HWY_AVX3
+#if HWY_TARGET <= HWY_AVX3
   if (job.pairs) return attend_block<PairProduct, BFloat16>(job, problem, slot, block, workspace);
 #endif
   with_float_type(job.in.q.dtype(), "attention",
@@ -170,7 +170,7 @@ HWY_EXPORT(has_pair_products);
 HWY_EXPORT(pack_head);
 HWY_EXPORT(attend_queries);
 
-constexpr int64_t group_words = 8 << 20;  // of panels that are held at once
+constexpr int64_t group_words = 2 << 20;  // of panels that are held at once
 }  // namespace
 
 bool has_bf16_products() {

@@ -64,7 +64,7 @@ struct Panel<FloatProduct> {
   }
 };
 
-#if HWY_TARGET == HWY_AVX3
+#if HWY_TARGET <= HWY_AVX3
 template <>
 struct Panel<PairProduct> {
   static int64_t words(int64_t dim) { return (dim + 1) / 2; }

@@ -18,7 +18,7 @@
 #include "kernels/cpu/product.h"
 
 HWY_BEFORE_NAMESPACE();
-#if HWY_TARGET == HWY_AVX3
+#if HWY_TARGET <= HWY_AVX3
 #pragma GCC target("avx512bf16")  // used only where has_bf16_products() is true
 #endif
 namespace heddle::cpu::HWY_NAMESPACE {
@@ -29,7 +29,7 @@ using LanesVec = hn::Vec<Lanes>;
 constexpr int64_t lanes = HWY_LANES(float);
 // 6 x 4 accumulators of 32 registers, 6 x 2 of 16.
 constexpr int tile_rows = 6;
-constexpr int tile_vectors = HWY_TARGET == HWY_AVX3 ? 4 : 2;
+constexpr int tile_vectors = HWY_TARGET <= HWY_AVX3 ? 4 : 2;
 
 // A word is one float.
 struct FloatProduct {
@@ -40,7 +40,7 @@ struct FloatProduct {
   static HWY_INLINE LanesVec step(LanesVec a, LanesVec b, LanesVec sum) { return hn::MulAdd(a, b, sum); }
 };
 
-#if HWY_TARGET == HWY_AVX3
+#if HWY_TARGET <= HWY_AVX3
 // A word is two neighbouring bf16 of the summed axis; both products are added to an f32.
 struct PairProduct {
   using Word = uint32_t;

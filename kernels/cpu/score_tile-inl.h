@@ -12,7 +12,7 @@
 #include "kernels/cpu/product-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-#if HWY_TARGET == HWY_AVX3
+#if HWY_TARGET <= HWY_AVX3
 #pragma GCC target("avx512bf16")
 #endif
 namespace heddle::cpu::HWY_NAMESPACE {

@@ -56,7 +56,7 @@ Tensor activate(const Tensor& given, Activation kind) {
   const Tensor x = contiguous(given);
   const Tensor in = x.detach();
   return record(cpu::activation_forward(in, kind), {x}, [in, kind](const Tensor& d_y) -> std::vector<Tensor> {
-    return {cpu::activation_backward(in, contiguous(d_y), kind)};
+    return {cpu::activation_backward(in, contiguous(to(d_y, in.dtype())), kind)};
   });
 }
 
@@ -74,7 +74,7 @@ Tensor geglu(const Tensor& given) {
   const Tensor in = x.view(flat, row_major_strides(flat), 0);
   const Tensor y = cpu::geglu_forward(in);
   return record(y.view(half, row_major_strides(half), 0), {x}, [=](const Tensor& d_y) -> std::vector<Tensor> {
-    const Tensor g = contiguous(d_y).view(flat_half, row_major_strides(flat_half), 0);
+    const Tensor g = contiguous(to(d_y, in.dtype())).view(flat_half, row_major_strides(flat_half), 0);
     return {cpu::geglu_backward(in, g).view(joined, row_major_strides(joined), 0)};
   });
 }

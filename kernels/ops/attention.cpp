@@ -61,9 +61,9 @@ AttentionResult attention(const Tensor& q, const Tensor& k, const Tensor& v, con
   if (!any_tracked({q, k, v})) return {made.out, made.lse};
 
   const auto vjp = [in, made, flops](std::span<const Tensor> cotangents) -> std::vector<Tensor> {
-    const Tensor d_out =
-        cotangents[0].defined() ? contiguous(cotangents[0]) : Tensor::zeros(made.out.shape(), made.out.dtype());
-    const Tensor d_lse = cotangents[1].defined() ? contiguous(cotangents[1]) : Tensor();
+    const Tensor d_out = cotangents[0].defined() ? contiguous(to(cotangents[0], made.out.dtype()))
+                                                 : Tensor::zeros(made.out.shape(), made.out.dtype());
+    const Tensor d_lse = cotangents[1].defined() ? contiguous(to(cotangents[1], DType::f32)) : Tensor();
     // S and dP again, then dQ, dK, dV: five products to the forward's two.
     count_flops(flops / 2 * 5);
     const cpu::AttentionGradients back = cpu::attention_backward(in, made, {d_out, d_lse});

@@ -30,6 +30,10 @@ Tensor as_rows(const Tensor& x, int64_t n) {
   return x.view(shape, row_major_strides(shape), 0);
 }
 
+Tensor cotangent(const Tensor& d_y, const Tensor& x) {
+  return contiguous(to(d_y, x.dtype()));
+}
+
 Tensor shaped_as(const Tensor& y, const Tensor& x) {
   return y.view(x.shape(), row_major_strides(x.shape()), 0);
 }
@@ -44,7 +48,7 @@ Tensor row_norm(const Tensor& given, const cpu::RowNormCall& weights, const char
   call.x = as_rows(x, 1);
   const cpu::Normalised made = cpu::row_norm_forward(call);
   return record(shaped_as(made.y, x), {x}, [call, stats = made.stats](const Tensor& d_y) -> std::vector<Tensor> {
-    return {shaped_as(cpu::row_norm_backward(call, stats, as_rows(contiguous(d_y), 1)), d_y)};
+    return {shaped_as(cpu::row_norm_backward(call, stats, as_rows(cotangent(d_y, call.x), 1)), d_y)};
   });
 }
 
@@ -68,7 +72,7 @@ Tensor group_norm(const Tensor& given, const Tensor& gamma, const Tensor& beta, 
   const cpu::GroupNormCall call{as_rows(x, n), gamma, beta, options};
   const cpu::Normalised made = cpu::group_norm_forward(call);
   return record(shaped_as(made.y, x), {x}, [call, n, stats = made.stats](const Tensor& d_y) -> std::vector<Tensor> {
-    return {shaped_as(cpu::group_norm_backward(call, stats, as_rows(contiguous(d_y), n)), d_y)};
+    return {shaped_as(cpu::group_norm_backward(call, stats, as_rows(cotangent(d_y, call.x), n)), d_y)};
   });
 }
 

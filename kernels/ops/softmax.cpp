@@ -33,7 +33,7 @@ Tensor softmax(const Tensor& given, int axis) {
   const Tensor x = contiguous(given);
   const Tensor y = cpu::softmax_forward(around(x.detach(), along));
   return record(shaped_as(y, x), {x}, [y, along](const Tensor& d_y) -> std::vector<Tensor> {
-    return {shaped_as(cpu::softmax_backward(y, around(contiguous(d_y), along)), d_y)};
+    return {shaped_as(cpu::softmax_backward(y, around(contiguous(to(d_y, y.dtype())), along)), d_y)};
   });
 }
 

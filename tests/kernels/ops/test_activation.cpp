@@ -8,6 +8,7 @@
 
 #include "kernels/core/error.h"
 #include "kernels/ops/view.h"
+#include "tests/kernels/ops/instruction_sets.h"
 #include "tests/kernels/ops/op_case.h"
 
 namespace heddle {
@@ -45,19 +46,21 @@ constexpr Activation kinds[] = {Activation::silu, Activation::gelu,    Activatio
                                 Activation::relu, Activation::sigmoid, Activation::tanh};
 
 TEST(Activation, EachKindAndItsSlope) {
-  for (const Activation kind : kinds) {
-    testing::check({.name = "activation " + std::to_string(static_cast<int>(kind)),
-                    .inputs = {{5, 13}},
-                    .op = [kind](const auto& x) { return activate(x[0], kind); },
-                    .oracle =
-                        [kind](const auto& x) {
-                          Array y = x[0];
-                          for (double& v : y.values) v = formula(v, kind);
-                          return y;
-                        },
-                    .low = -6,
-                    .high = 6});
-  }
+  testing::on_each_instruction_set([] {
+    for (const Activation kind : kinds) {
+      testing::check({.name = "activation " + std::to_string(static_cast<int>(kind)),
+                      .inputs = {{5, 13}},
+                      .op = [kind](const auto& x) { return activate(x[0], kind); },
+                      .oracle =
+                          [kind](const auto& x) {
+                            Array y = x[0];
+                            for (double& v : y.values) v = formula(v, kind);
+                            return y;
+                          },
+                      .low = -6,
+                      .high = 6});
+    }
+  });
 }
 
 // Error in units of the value's last place, or of 1e-7 where the value is small against x: over all that nets produce.
@@ -65,14 +68,16 @@ TEST(Activation, AccurateOverTheWholeRange) {
   std::vector<float> xs;
   for (double x = -30; x <= 30; x += 0.00713) xs.push_back(static_cast<float>(x));
   const Tensor x = Tensor::from(std::span<const float>(xs), {static_cast<int64_t>(xs.size())});
-  for (const Activation kind : kinds) {
-    const std::vector<float> y = activate(x, kind).to_vector();
-    for (size_t i = 0; i < xs.size(); ++i) {
-      const double want = formula(xs[i], kind);
-      ASSERT_NEAR(y[i], want, 4e-7 * std::max(1.0, std::abs(want)) + 1e-30)
-          << "kind " << static_cast<int>(kind) << " at " << xs[i];
+  testing::on_each_instruction_set([&] {
+    for (const Activation kind : kinds) {
+      const std::vector<float> y = activate(x, kind).to_vector();
+      for (size_t i = 0; i < xs.size(); ++i) {
+        const double want = formula(xs[i], kind);
+        ASSERT_NEAR(y[i], want, 4e-7 * std::max(1.0, std::abs(want)) + 1e-30)
+            << "kind " << static_cast<int>(kind) << " at " << xs[i];
+      }
     }
-  }
+  });
 }
 
 TEST(Activation, ExtremesStayFinite) {
@@ -99,21 +104,23 @@ TEST(Activation, LengthsAndMisalignments) {
 }
 
 TEST(Geglu, GatesTheFirstHalfByTheSecond) {
-  for (const int64_t half : {1, 5, 16, 21}) {
-    testing::check({.name = "geglu",
-                    .inputs = {{2, 3, 2 * half}},
-                    .op = [](const auto& x) { return geglu(x[0]); },
-                    .oracle =
-                        [half](const auto& x) {
-                          Array y{{2, 3, half}, std::vector<double>(static_cast<size_t>(6 * half))};
-                          for (int64_t i = 0; i < 6 * half; ++i) {
-                            const int64_t at = i / half * 2 * half + i % half;
-                            y[i] = x[0][at] * gelu(x[0][at + half]);
-                          }
-                          return y;
-                        },
-                    .magnitude = 2});
-  }
+  testing::on_each_instruction_set([] {
+    for (const int64_t half : {1, 5, 16, 21}) {
+      testing::check({.name = "geglu",
+                      .inputs = {{2, 3, 2 * half}},
+                      .op = [](const auto& x) { return geglu(x[0]); },
+                      .oracle =
+                          [half](const auto& x) {
+                            Array y{{2, 3, half}, std::vector<double>(static_cast<size_t>(6 * half))};
+                            for (int64_t i = 0; i < 6 * half; ++i) {
+                              const int64_t at = i / half * 2 * half + i % half;
+                              y[i] = x[0][at] * gelu(x[0][at + half]);
+                            }
+                            return y;
+                          },
+                      .magnitude = 2});
+    }
+  });
 }
 
 TEST(Activation, Names) {

@@ -11,6 +11,7 @@
 #include "kernels/ops/elementwise.h"
 #include "kernels/ops/view.h"
 #include "tests/kernels/ops/attention_oracle.h"
+#include "tests/kernels/ops/instruction_sets.h"
 
 namespace heddle {
 namespace {
@@ -117,20 +118,24 @@ TEST(Attention, EqualsDifferencesOfTheOracle) {
 }
 
 TEST(Attention, HeadDims) {
-  for (const int64_t d : {1, 7, 8, 20, 40, 64, 80, 96, 128, 160, 512}) {
-    check({.batch = 1, .heads = 2, .queries = 37, .keys = 45, .dim = d, .value_dim = d});
-  }
-  check({.batch = 2, .heads = 3, .queries = 33, .keys = 50, .dim = 40, .value_dim = 72});
-  check({.batch = 1, .heads = 1, .queries = 70, .keys = 19, .dim = 72, .value_dim = 9});
+  testing::on_each_instruction_set([] {
+    for (const int64_t d : {1, 7, 8, 20, 40, 64, 80, 96, 128, 160, 512}) {
+      check({.batch = 1, .heads = 2, .queries = 37, .keys = 45, .dim = d, .value_dim = d});
+    }
+    check({.batch = 2, .heads = 3, .queries = 33, .keys = 50, .dim = 40, .value_dim = 72});
+    check({.batch = 1, .heads = 1, .queries = 70, .keys = 19, .dim = 72, .value_dim = 9});
+  });
 }
 
 TEST(Attention, Lengths) {
-  for (const int64_t queries : {1, 3, 16, 77, 197}) {
-    for (const int64_t keys : {1, 3, 77, 130, 197}) {
-      check({.batch = 1, .heads = 1, .queries = queries, .keys = keys, .dim = 24, .value_dim = 24});
-      check({.batch = 1, .heads = 1, .queries = queries, .keys = keys, .dim = 24, .value_dim = 24, .causal = true});
+  testing::on_each_instruction_set([] {
+    for (const int64_t queries : {1, 3, 16, 77, 197}) {
+      for (const int64_t keys : {1, 3, 77, 130, 197}) {
+        check({.batch = 1, .heads = 1, .queries = queries, .keys = keys, .dim = 24, .value_dim = 24});
+        check({.batch = 1, .heads = 1, .queries = queries, .keys = keys, .dim = 24, .value_dim = 24, .causal = true});
+      }
     }
-  }
+  });
 }
 
 TEST(Attention, LongSequences) {
@@ -212,11 +217,23 @@ TEST(Attention, SameBytesTwice) {
   const AttentionCase test{.batch = 1, .heads = 3, .queries = 150, .keys = 210, .dim = 40, .value_dim = 40};
   std::vector<Tensor> x;
   for (const Array& a : inputs_of(test, DType::f32)) x.push_back(testing::to_tensor(a, DType::f32));
-  const std::vector<float> once = attention(x[0], x[1], x[2], {}).out.to_vector();
-  set_threads(1);
-  const std::vector<float> alone = attention(x[0], x[1], x[2], {}).out.to_vector();
-  set_threads(0);
-  EXPECT_EQ(once, alone);
+  const auto bytes = [&](int count) {
+    set_threads(count);
+    Tape tape;
+    const Tensor q = tape.watch(x[0]), k = tape.watch(x[1]);
+    const AttentionResult r = attention(q, k, x[2], {});
+    std::vector<float> all = r.out.to_vector();
+    for (const Tensor& t : {tape.gradient(r.out, q, {}, Tape::Graph::keep), tape.gradient(r.out, k)}) {
+      const std::vector<float> more = t.to_vector();
+      all.insert(all.end(), more.begin(), more.end());
+    }
+    set_threads(0);
+    return all;
+  };
+  const std::vector<float> two = bytes(2);
+  EXPECT_EQ(two, bytes(2));
+  EXPECT_EQ(two, bytes(1));
+  EXPECT_EQ(two, bytes(3));
 }
 
 TEST(Attention, RefusesWhatDoesNotFit) {

@@ -9,6 +9,7 @@
 #include "kernels/ops/reduce.h"
 #include "kernels/ops/resize.h"
 #include "kernels/ops/view.h"
+#include "tests/kernels/ops/instruction_sets.h"
 #include "tests/kernels/ops/op_case.h"
 
 namespace heddle {
@@ -171,6 +172,62 @@ TEST(Reduce, MeanAndMax) {
                           out[i / 8 * 2 + i % 2] = std::max(out[i / 8 * 2 + i % 2], in[0][i]);
                         return out;
                       }});
+}
+
+// Each op on runs of many lengths and misalignments, with neighbours, one value for all and strided operands.
+TEST(Elementwise, LengthsStepsAndMisalignments) {
+  const Array values{{40, 40}, testing::normals(5, 1600)};
+  testing::on_each_instruction_set([&] {
+    for (const DType dtype : {DType::f32, DType::bf16}) {
+      const Tensor x = testing::to_tensor(values, dtype);
+      for (const int64_t begin : {0, 1, 3, 8}) {
+        for (const int64_t n : {1, 2, 7, 8, 15, 16, 17, 31, 32}) {
+          const Tensor a = slice(x, 1, begin, begin + n);             // rows apart
+          const Tensor b = slice(transpose(x), 1, begin, begin + n);  // elements apart
+          const Tensor c = slice(slice(x, 1, 3, 4), 0, 0, 40);        // one value for each row
+          const std::vector<float> va = a.to_vector(), vb = b.to_vector(), vc = c.to_vector();
+          const std::vector<float> sum = add(a, b).to_vector(), product = multiply(a, c).to_vector();
+          const std::vector<float> mixed = weighted_sum(0.5, a, -2, b).to_vector(), scaled = scale(b, 3).to_vector();
+          const auto rounded = [&](float v) { return dtype == DType::f32 ? v : static_cast<float>(BFloat16(v)); };
+          for (size_t i = 0; i < va.size(); ++i) {
+            ASSERT_EQ(sum[i], rounded(va[i] + vb[i]));
+            ASSERT_EQ(product[i], rounded(va[i] * vc[i / static_cast<size_t>(n)]));
+            ASSERT_EQ(mixed[i], rounded(0.5f * va[i] - 2 * vb[i]));
+            ASSERT_EQ(scaled[i], rounded(3 * vb[i]));
+          }
+        }
+      }
+    }
+  });
+}
+
+// All halves and all brain floats keep their value on the way to f32, and every conversion rounds to nearest even.
+TEST(Elementwise, Conversions) {
+  std::vector<Float16> halves(65536);
+  for (size_t i = 0; i < halves.size(); ++i) halves[i].bits = static_cast<uint16_t>(i);
+  const Tensor all = Tensor::borrow(halves.data(), {65536}, DType::f16, std::make_shared<int>());
+  std::vector<float> hard;
+  for (double v : testing::normals(4, 4000))
+    hard.push_back(static_cast<float>(v * std::pow(10.0, std::fmod(v * 100, 5))));
+  for (float v : {0.0f, -0.0f, 65504.0f, 65520.0f, 1e-8f, 6e-8f, 1e38f, 3.4e38f, 1.0f + 1.0f / 256, 1.0f + 3.0f / 256})
+    hard.push_back(v);
+  hard.push_back(std::numeric_limits<float>::quiet_NaN());
+  hard.push_back(-std::numeric_limits<float>::infinity());
+  const Tensor f = Tensor::from(std::span<const float>(hard), {static_cast<int64_t>(hard.size())});
+  const auto same = [](float a, float b) { return a == b || (std::isnan(a) && std::isnan(b)); };
+  testing::on_each_instruction_set([&] {
+    const std::vector<float> wide = to(all, DType::f32).to_vector();
+    for (size_t i = 0; i < halves.size(); ++i) ASSERT_TRUE(same(wide[i], static_cast<float>(halves[i]))) << i;
+    const std::vector<float> brain = to(f, DType::bf16).to_vector(), half = to(f, DType::f16).to_vector();
+    for (size_t i = 0; i < hard.size(); ++i) {
+      ASSERT_TRUE(same(brain[i], static_cast<float>(BFloat16(hard[i])))) << hard[i];
+      ASSERT_TRUE(same(half[i], static_cast<float>(Float16(hard[i])))) << hard[i];
+    }
+    const std::vector<float> crossed = to(all, DType::bf16).to_vector();
+    for (size_t i = 0; i < halves.size(); ++i) {
+      ASSERT_TRUE(same(crossed[i], static_cast<float>(BFloat16(static_cast<float>(halves[i]))))) << i;
+    }
+  });
 }
 
 TEST(Elementwise, RefusesWhatDoesNotFit) {

@@ -9,6 +9,7 @@
 #include "kernels/core/tape.h"
 #include "kernels/ops/elementwise.h"
 #include "kernels/ops/view.h"
+#include "tests/kernels/ops/instruction_sets.h"
 #include "tests/kernels/ops/op_case.h"
 
 namespace heddle {
@@ -61,15 +62,17 @@ void check_group(const Shape& shape, const GroupNormOptions& options) {
 }
 
 TEST(GroupNorm, GroupsAndRanks) {
-  for (const Activation then : {Activation::none, Activation::silu}) {
-    check_group({2, 3, 2, 8}, {.groups = 4, .eps = 1e-5, .then = then});
-    check_group({1, 5, 12}, {.groups = 1, .eps = 1e-6, .then = then});
-    check_group({2, 2, 3, 2, 6}, {.groups = 3, .then = then});
-    check_group({3, 16}, {.groups = 2, .then = then});
-    check_group({1, 7, 34}, {.groups = 2, .then = then});  // groups of 17: not a multiple of any vector
-    check_group({1, 3, 40}, {.groups = 1, .then = then});
-    check_group({1, 9, 5}, {.groups = 5, .then = then});
-  }
+  testing::on_each_instruction_set([] {
+    for (const Activation then : {Activation::none, Activation::silu}) {
+      check_group({2, 3, 2, 8}, {.groups = 4, .eps = 1e-5, .then = then});
+      check_group({1, 5, 12}, {.groups = 1, .eps = 1e-6, .then = then});
+      check_group({2, 2, 3, 2, 6}, {.groups = 3, .then = then});
+      check_group({3, 16}, {.groups = 2, .then = then});
+      check_group({1, 7, 34}, {.groups = 2, .then = then});  // groups of 17: not a multiple of any vector
+      check_group({1, 3, 40}, {.groups = 1, .then = then});
+      check_group({1, 9, 5}, {.groups = 5, .then = then});
+    }
+  });
 }
 
 // A mean of 3000 standard deviations: the statistics must not lose the variance.
@@ -127,28 +130,30 @@ Array row_oracle(const Array& x, const Array& gamma, const Array& beta, double e
 }
 
 TEST(RowNorms, WidthsWithAndWithoutWeights) {
-  for (const int64_t channels : {2, 7, 16, 23, 40}) {
-    const Array gamma = weights(5, channels), beta = weights(6, channels);
-    const Array ones{{channels}, std::vector<double>(static_cast<size_t>(channels), 1.0)};
-    const Array zeros{{channels}, std::vector<double>(static_cast<size_t>(channels), 0.0)};
-    const Tensor g = testing::to_tensor(gamma, DType::f32), b = testing::to_tensor(beta, DType::f32);
-    const Shape shape{2, 2, channels};
-    testing::check({.name = "layer_norm " + shape.text(),
-                    .inputs = {shape},
-                    .op = [&](const auto& x) { return layer_norm(x[0], g, b, 1e-5); },
-                    .oracle = [&](const auto& x) { return row_oracle(x[0], gamma, beta, 1e-5, true); },
-                    .magnitude = 8});
-    testing::check({.name = "layer_norm bare " + shape.text(),
-                    .inputs = {shape},
-                    .op = [&](const auto& x) { return layer_norm(x[0], {}, {}, 1e-3); },
-                    .oracle = [&](const auto& x) { return row_oracle(x[0], ones, zeros, 1e-3, true); },
-                    .magnitude = 8});
-    testing::check({.name = "rms_norm " + shape.text(),
-                    .inputs = {shape},
-                    .op = [&](const auto& x) { return rms_norm(x[0], g, 1e-6); },
-                    .oracle = [&](const auto& x) { return row_oracle(x[0], gamma, zeros, 1e-6, false); },
-                    .magnitude = 8});
-  }
+  testing::on_each_instruction_set([] {
+    for (const int64_t channels : {2, 7, 16, 23, 40}) {
+      const Array gamma = weights(5, channels), beta = weights(6, channels);
+      const Array ones{{channels}, std::vector<double>(static_cast<size_t>(channels), 1.0)};
+      const Array zeros{{channels}, std::vector<double>(static_cast<size_t>(channels), 0.0)};
+      const Tensor g = testing::to_tensor(gamma, DType::f32), b = testing::to_tensor(beta, DType::f32);
+      const Shape shape{2, 2, channels};
+      testing::check({.name = "layer_norm " + shape.text(),
+                      .inputs = {shape},
+                      .op = [&](const auto& x) { return layer_norm(x[0], g, b, 1e-5); },
+                      .oracle = [&](const auto& x) { return row_oracle(x[0], gamma, beta, 1e-5, true); },
+                      .magnitude = 8});
+      testing::check({.name = "layer_norm bare " + shape.text(),
+                      .inputs = {shape},
+                      .op = [&](const auto& x) { return layer_norm(x[0], {}, {}, 1e-3); },
+                      .oracle = [&](const auto& x) { return row_oracle(x[0], ones, zeros, 1e-3, true); },
+                      .magnitude = 8});
+      testing::check({.name = "rms_norm " + shape.text(),
+                      .inputs = {shape},
+                      .op = [&](const auto& x) { return rms_norm(x[0], g, 1e-6); },
+                      .oracle = [&](const auto& x) { return row_oracle(x[0], gamma, zeros, 1e-6, false); },
+                      .magnitude = 8});
+    }
+  });
 }
 
 TEST(RowNorms, WideRowsAndViews) {
