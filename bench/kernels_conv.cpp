@@ -4,7 +4,7 @@
 
 #include <random>
 
-#include "kernels/core/device.h"
+#include "kernels/core/tape.h"
 #include "kernels/ops/conv2d.h"
 #include "kernels/ops/linear.h"
 #include "kernels/ops/view.h"
@@ -48,6 +48,26 @@ void product(benchmark::State& state) {
   count(state, 2.0 * static_cast<double>(y.count() * in));
 }
 
+// The backward pass alone: arguments dtype, pictures, side, in, out.
+void conv_vjp(benchmark::State& state) {
+  const int64_t n = state.range(1), side = state.range(2), in = state.range(3), out = state.range(4);
+  const ConvWeight weight(noise({out, in, 3, 3}, dtype_of(state), 0.01f), {}, {1, Padding::same(1)}, dtype_of(state));
+  Tape tape;
+  const Tensor x = tape.watch(noise({n, side, side, in}, dtype_of(state))), y = conv2d(x, weight);
+  for (auto _ : state) benchmark::DoNotOptimize(tape.gradient(y, x, y, Tape::Graph::keep));
+  count(state, 2.0 * static_cast<double>(y.count() * in * 9));
+}
+
+// Arguments: dtype, rows, in, out.
+void product_vjp(benchmark::State& state) {
+  const int64_t rows = state.range(1), in = state.range(2), out = state.range(3);
+  const LinearWeight weight(noise({out, in}, dtype_of(state), 0.01f), {}, dtype_of(state));
+  Tape tape;
+  const Tensor x = tape.watch(noise({rows, in}, dtype_of(state))), y = linear(x, weight);
+  for (auto _ : state) benchmark::DoNotOptimize(tape.gradient(y, x, y, Tape::Graph::keep));
+  count(state, 2.0 * static_cast<double>(y.count() * in));
+}
+
 void convolutions(benchmark::internal::Benchmark* b) {
   b->ArgNames({"bf16", "n", "side", "in", "out", "k", "stride"})->Unit(benchmark::kMillisecond)->UseRealTime()->MinTime(0.2);
   for (const int64_t dtype : {0, 1}) {
@@ -81,6 +101,25 @@ void products(benchmark::internal::Benchmark* b) {
   }
 }
 BENCHMARK(product)->Apply(products);
+
+// Sizes of the gradient of the denoiser at 32x32 latents.
+void conv_gradients(benchmark::internal::Benchmark* b) {
+  b->ArgNames({"bf16", "n", "side", "in", "out"})->Unit(benchmark::kMillisecond)->UseRealTime()->MinTime(0.2);
+  for (const auto& [side, in, out] : std::vector<std::array<int64_t, 3>>{
+           {32, 320, 320}, {32, 960, 320}, {16, 640, 640}, {8, 1280, 1280}, {8, 2560, 1280}, {4, 1280, 1280}}) {
+    b->Args({0, 1, side, in, out});
+  }
+}
+BENCHMARK(conv_vjp)->Apply(conv_gradients);
+
+void product_gradients(benchmark::internal::Benchmark* b) {
+  b->ArgNames({"bf16", "rows", "in", "out"})->Unit(benchmark::kMillisecond)->UseRealTime()->MinTime(0.2);
+  for (const auto& [rows, in, out] : std::vector<std::array<int64_t, 3>>{
+           {1024, 320, 320}, {1024, 320, 2560}, {256, 640, 5120}, {256, 2560, 640}, {64, 1280, 10240}, {64, 1280, 1280}, {16, 1280, 1280}}) {
+    b->Args({0, rows, in, out});
+  }
+}
+BENCHMARK(product_vjp)->Apply(product_gradients);
 
 }  // namespace
 }  // namespace heddle

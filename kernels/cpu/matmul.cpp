@@ -48,6 +48,14 @@ std::unique_ptr<PackedOperand> PackedOperand::transposed() const {
   return std::make_unique<PackedOperand>(packed_.desc.permute_axes({1, 0}), packed_.data.get(), stored_);
 }
 
+std::optional<BlockedMatrix> PackedOperand::blocked() const {
+  const auto& layout = packed_.desc.data.format_desc.blocking;
+  const bool readable = stored_ == DType::f32 && packed_.desc.data.format_kind == dnnl_blocked && layout.inner_nblks == 2 &&
+                        layout.inner_idxs[0] == 0 && layout.inner_idxs[1] == 1 && layout.inner_blks[0] == 16;
+  if (!readable) return std::nullopt;
+  return BlockedMatrix{reinterpret_cast<const float*>(packed_.data.get()), k_, n_, layout.inner_blks[1], layout.strides[0], layout.strides[1]};
+}
+
 Prepared PackedOperand::prepare(const Tensor& x, bool bias, bool residual) const {
   return cache_.get({x.shape()[0], x.strides()[0], bias, residual}, [&] {
     const auto pd = plan(rows_desc(x.shape()[0], k_, x.strides()[0], stored_), packed_.desc,
@@ -111,6 +119,11 @@ PackedMatrix::PackedMatrix(const Tensor& weight, const Tensor& bias, DType compu
 Tensor PackedMatrix::forward(const Tensor& x, const Tensor& residual) const { return forward_->multiply(x, {bias_, residual}); }
 
 Tensor PackedMatrix::backward(const Tensor& cotangent) const {
+  if (const auto matrix = forward_->blocked(); matrix && cotangent.dtype() == DType::f32) {
+    Tensor d_x = Tensor::empty({cotangent.shape()[0], matrix->k});
+    cpu::turned_product(cotangent.data<float>(), cotangent.shape()[0], cotangent.strides()[0], *matrix, d_x.fill_data<float>());
+    return d_x;
+  }
   std::call_once(backward_packed_, [this] { backward_ = forward_->transposed(); });
   return backward_->multiply(cotangent, {});
 }

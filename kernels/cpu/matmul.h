@@ -3,9 +3,11 @@
 
 #include <memory>
 #include <mutex>
+#include <optional>
 
 #include "kernels/core/tensor.h"
 #include "kernels/cpu/onednn.h"
+#include "kernels/cpu/turned_product.h"
 
 namespace heddle::cpu {
 
@@ -24,6 +26,8 @@ class PackedOperand {
   Tensor multiply(const Tensor& x, const RowAddends& plus) const;
   // The same matrix transposed, packed anew.
   std::unique_ptr<PackedOperand> transposed() const;
+  // The packed elements, where their layout is one that turned_product reads.
+  std::optional<BlockedMatrix> blocked() const;
 
  private:
   Prepared prepare(const Tensor& x, bool bias, bool residual) const;
@@ -51,7 +55,7 @@ struct PackedMatrix {
   Tensor bias_;  // f32
   std::unique_ptr<cpu::PackedOperand> forward_;
   mutable std::once_flag backward_packed_;
-  mutable std::unique_ptr<cpu::PackedOperand> backward_;  // made by the first vjp
+  mutable std::unique_ptr<cpu::PackedOperand> backward_;  // made by the first vjp where the layout cannot be read turned
 };
 
 }  // namespace heddle

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <hwy/targets.h>
 
 #include "kernels/core/error.h"
 #include "kernels/core/tape.h"
@@ -63,6 +64,15 @@ TEST(Linear, shapes_and_addends) {
   check_linear({{1, 70}, 1, true, true});
   check_linear({{5, 1}, 130, true, false});
   check_linear({{9}, 4, true, false});
+}
+
+TEST(Linear, gradients_on_every_instruction_set) {
+  for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
+    hwy::SetSupportedTargetsForTest(target);
+    check_linear({{17, 70}, 37, true, false});
+    check_linear({{5, 41}, 130, true, true});
+  }
+  hwy::SetSupportedTargetsForTest(0);
 }
 
 TEST(Linear, weights_of_every_storage_dtype) {
