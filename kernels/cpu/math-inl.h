@@ -41,7 +41,7 @@ HWY_INLINE V exp2_of(D d, V x) {
   const V shifted = hn::Add(x, hn::Set(d, whole_part));
   const V f = hn::Sub(x, hn::Sub(shifted, hn::Set(d, whole_part)));
   const V p = times_power(d, polynomial(d, f, c), shifted);
-  return hn::IfThenElseZero(hn::Ge(x, hn::Set(d, -126.0f)), p);
+  return hn::IfThenZeroElse(hn::Lt(x, hn::Set(d, -126.0f)), p);  // NaN stays
 }
 
 // e^x: 0 below -87.3, infinite above 88; relative error 2e-7.
@@ -58,7 +58,7 @@ HWY_INLINE V exp_of(D d, V x) {
   const V infinite = hn::Set(d, std::numeric_limits<float>::infinity());
   const V kept = hn::IfThenElseZero(hn::Ge(x, hn::Set(d, -87.3f)), p);
   const V value = hn::IfThenElse(hn::Gt(x, hn::Set(d, 88.0f)), infinite, kept);
-  return hn::IfThenElse(hn::Ne(x, x), x, value);
+  return hn::IfThenElse(hn::IsNaN(x), x, value);
 }
 
 template <class D, class V = hn::Vec<D>>
