@@ -17,7 +17,7 @@ namespace heddle {
 
 namespace {
 
-constexpr int64_t largest_file = int64_t{32} << 20;  // published ones have 2 to 4 MB
+constexpr int64_t largest_file = int64_t{16} << 20;  // published ones have 2 to 4 MB
 constexpr int64_t longest_model = int64_t{1} << 20;  // larger values are Python's way to say "no limit"
 constexpr const char* special_names[] = {"bos_token", "eos_token", "unk_token", "sep_token",
                                          "pad_token", "cls_token", "mask_token"};

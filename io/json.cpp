@@ -92,14 +92,6 @@ Json Json::read(const std::string& path, int64_t limit) {
   return parse(read_file(path, limit), path);
 }
 
-Json Json::merge(const Json& base, const Json& over) {
-  auto merged = std::make_shared<json>(base.node());
-  if (!base.is_object()) base.fail_type("an object");
-  if (!over.is_object()) over.fail_type("an object");
-  for (const auto& [key, value] : over.node().items()) (*merged)[key] = value;
-  return Json(std::move(merged), base.where_);
-}
-
 bool Json::is_object() const {
   return node_->is_object();
 }
@@ -122,6 +114,12 @@ std::vector<std::string> Json::keys() const {
 Json Json::required(std::string_view key) const {
   if (!has(key)) fail(ErrorCode::input, where_, "the key \"" + std::string(key) + "\"", "none");
   return Json({node_, &*node_->find(key)}, where_ + " " + std::string(key));
+}
+
+Json Json::counted(std::string_view key, size_t count) const {
+  const Json value = required(key);
+  if (value.is_array() && value.size() != count) value.fail_type("a value or a list of " + std::to_string(count));
+  return value;
 }
 
 void Json::require_known(std::initializer_list<std::string_view> known) const {

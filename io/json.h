@@ -7,7 +7,6 @@
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
-#include <type_traits>
 #include <vector>
 
 namespace heddle {
@@ -19,14 +18,11 @@ class Json {
   // At most 64 levels; duplicate keys are refused. NaN, Infinity and -Infinity are read, as Python writes them.
   static Json parse(std::string_view text, const std::string& where);
   static Json read(const std::string& path, int64_t limit = int64_t{64} << 20);
-  // {"key": value, ...} over `base`: what a preset overrides in a component's file.
-  static Json merge(const Json& base, const Json& over);
 
   const std::string& where() const { return where_; }
   const nlohmann::json& node() const { return *node_; }
   bool is_object() const;
   bool is_array() const;
-
   // Objects. has() is false for null, which every getter takes as "not given".
   bool has(std::string_view key) const;
   std::vector<std::string> keys() const;
@@ -41,8 +37,7 @@ class Json {
   // Of exactly `count`: one value for all, or a list.
   template <typename T>
   std::vector<T> each(std::string_view key, size_t count) const {
-    const Json value = required(key);
-    if (value.is_array() && value.size() != count) value.fail_type("a value or a list of " + std::to_string(count));
+    const Json value = counted(key, count);
     return value.is_array() ? value.as<std::vector<T>>() : std::vector<T>(count, value.as<T>());
   }
   template <typename T>
@@ -51,32 +46,23 @@ class Json {
   }
   // Any other key is an error that names the nearest known one. Keys that begin with "_" are always known.
   void require_known(std::initializer_list<std::string_view> known) const;
-
-  // Arrays.
-  size_t size() const;
+  size_t size() const;  // of an array
   Json operator[](size_t index) const;
-
   template <typename T>
   T as() const {
-    if constexpr (std::is_same_v<T, Json>)
-      return *this;
-    else
-      return read_as<T>();
-  }
-
-  // Throws the error of a value of another kind.
-  [[noreturn]] void fail_type(std::string_view wanted) const;
-
- private:
-  Json(std::shared_ptr<const nlohmann::json> node, std::string where)
-      : node_(std::move(node)), where_(std::move(where)) {}
-  Json required(std::string_view key) const;
-  template <typename T>
-  T read_as() const {
     T out{};
     read(out);
     return out;
   }
+  [[noreturn]] void fail_type(std::string_view wanted) const;  // the error of a value of another kind
+
+ private:
+  Json() = default;
+  Json(std::shared_ptr<const nlohmann::json> node, std::string where)
+      : node_(std::move(node)), where_(std::move(where)) {}
+  Json required(std::string_view key) const;
+  Json counted(std::string_view key, size_t count) const;  // where it is a list, it has that length
+  void read(Json& out) const { out = *this; }
   void read(bool& out) const;
   void read(int& out) const;
   void read(int64_t& out) const;

@@ -1,13 +1,9 @@
-// Parameters made of others: enumerations, optionals, lists. Included by io/param_types.h only.
+// Parameters made of others: words of an enumeration, optionals, lists. Included by io/param_types.h only.
 #pragma once
-
-#include <algorithm>
-#include <type_traits>
 
 namespace heddle {
 
-template <typename E>
-requires std::is_enum_v<E>
+template <Enumeration E>
 struct ParamType<E> : PlainParam {
   static Limits choices() { return one_of({ParamWords<E>::words.begin(), ParamWords<E>::words.end()}); }
   static std::string name() { return choices().text(); }

@@ -1,50 +1,18 @@
 // How a value of each C++ type is read from YAML, written back and named in help.
 #pragma once
 
+#include <algorithm>
 #include <array>
-#include <cmath>
 #include <limits>
 #include <optional>
-#include <string>
-#include <vector>
+#include <type_traits>
 
+#include "io/limits.h"
 #include "io/yaml.h"
 
 namespace heddle {
 
 struct ParamInfo;
-
-// What a number, or each number of a list, may be; or which words a text may be.
-struct Limits {
-  double low = -INFINITY, high = INFINITY;
-  std::vector<std::string> words;
-  std::string text() const;  // "0 to 10", "at least 1", "ddim | euler"; empty for none
-};
-inline Limits range(double low, double high) {
-  return {low, high, {}};
-}
-inline Limits at_least(double low) {
-  return {low, INFINITY, {}};
-}
-inline Limits one_of(std::vector<std::string> words) {
-  return {-INFINITY, INFINITY, std::move(words)};
-}
-
-// An enum class is a parameter where its words are given: template <> struct ParamWords<Rng> { static constexpr
-// std::array words{"torch-cpu", "torch-cuda"}; }; in the order of its enumerators.
-template <typename E>
-struct ParamWords;
-
-// One value or a list of them.
-template <typename V>
-struct OneOrMany {
-  std::vector<V> values;
-};
-
-// A number of bytes, written as a whole number or with a unit: 4GiB, 512 MiB, 2GB.
-struct ByteCount {
-  int64_t bytes = 0;
-};
 
 // Each: name(), inner(), read(node, limits, out), write(value).
 template <typename V>
@@ -57,6 +25,9 @@ std::string read_words(const YamlNode& node, const Limits& limits);
 int64_t read_bytes(const YamlNode& node);
 std::string number_text(double value);  // the shortest that reads back the same
 std::string number_text(float value);
+
+template <typename E>
+concept Enumeration = std::is_enum_v<E>;
 
 struct PlainParam {
   static std::vector<ParamInfo> inner();  // none

@@ -2,8 +2,6 @@
 // it.
 #pragma once
 
-#include <span>
-
 #include "io/params.h"
 #include "io/sampler_settings.h"
 

@@ -2,6 +2,13 @@
 #include "io/sampler_settings.h"
 
 namespace heddle {
+namespace {
+
+// Those of samplers/scheduler_config.h, which this room does not see; a test holds the two lists together.
+const std::vector<std::string> names{"ddim", "ddpm",     "pndm",         "lms",   "euler", "euler_ancestral",
+                                     "heun", "dpmpp_2m", "dpmpp_2m_sde", "unipc", "lcm"};
+
+}  // namespace
 
 Params<SchedulerOverrides> SchedulerOverrides::params() {
   using S = SchedulerOverrides;
@@ -11,8 +18,9 @@ Params<SchedulerOverrides> SchedulerOverrides::params() {
       opt("timestep_spacing", &S::timestep_spacing, one_of({"linspace", "leading", "trailing"}),
           "how steps spread over training time"),
       opt("steps_offset", &S::steps_offset, range(0, 1000), "added to the timesteps of leading spacing"),
-      opt("num_train_timesteps", &S::num_train_timesteps, range(1, 100000), "timesteps the model was trained with"),
-      opt("beta_schedule", &S::beta_schedule, one_of({"linear", "scaled_linear", "squaredcos_cap_v2"}),
+      opt("num_train_timesteps", &S::num_train_timesteps, range(2, 100000), "timesteps the model was trained with"),
+      opt("beta_schedule", &S::beta_schedule,
+          one_of({"linear", "scaled_linear", "squaredcos_cap_v2", "exp", "laplace", "sigmoid"}),
           "shape of the noise schedule"),
       opt("beta_start", &S::beta_start, range(0, 1), "first beta of the schedule"),
       opt("beta_end", &S::beta_end, range(0, 1), "last beta of the schedule"),
@@ -37,11 +45,14 @@ Params<SchedulerOverrides> SchedulerOverrides::params() {
           "how Euler interpolates sigmas"),
       opt("timestep_type", &S::timestep_type, one_of({"discrete", "continuous"}),
           "timesteps given to the network by Euler"),
-      opt("solver_order", &S::solver_order, range(1, 3), "order of DPM-Solver++ and UniPC"),
+      opt("solver_order", &S::solver_order, range(1, 5), "order of DPM-Solver (to 3) and UniPC (to 5)"),
       opt("algorithm_type", &S::algorithm_type,
           one_of({"dpmsolver", "dpmsolver++", "sde-dpmsolver", "sde-dpmsolver++"}), "variant of DPM-Solver"),
       opt("solver_type", &S::solver_type, one_of({"midpoint", "heun", "bh1", "bh2"}),
           "second-order form: midpoint or heun, UniPC bh1 or bh2"),
+      opt("variance_type", &S::variance_type,
+          one_of({"fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log"}),
+          "spread of the noise DDPM adds"),
       opt("lower_order_final", &S::lower_order_final, "lower order in the last steps"),
       opt("euler_at_final", &S::euler_at_final, "the last step by Euler's method"),
       opt("lambda_min_clipped", &S::lambda_min_clipped, "lower bound of log-SNR in DPM-Solver"),
@@ -57,9 +68,7 @@ Params<SchedulerOverrides> SchedulerOverrides::params() {
 Params<SamplerSettings> SamplerSettings::params() {
   using S = SamplerSettings;
   Params<S> own{
-      opt("name", &S::name,
-          "ddim, ddpm, pndm, lms, euler, euler_ancestral, heun, dpmpp_2m, dpmpp_2m_sde, unipc or lcm; without it, the "
-          "one in scheduler_config.json"),
+      opt("name", &S::name, one_of(names), "the sampler; without it, the one in scheduler_config.json"),
       opt("steps", &S::steps, range(1, 1000), "denoising steps; without it 50, LCM 4"),
       opt("guidance", &S::guidance, range(0, 100), "classifier-free guidance scale; without it 7.5, SDXL 5, LCM 8.5"),
       opt("guidance_rescale", &S::guidance_rescale, range(0, 1),

@@ -14,7 +14,7 @@ struct SchedulerOverrides {
   std::optional<std::vector<double>> trained_betas;
   std::optional<std::vector<int>> disable_corrector;
   std::optional<std::string> beta_schedule, prediction_type, timestep_spacing, timestep_type, interpolation_type;
-  std::optional<std::string> final_sigmas_type, algorithm_type, solver_type;
+  std::optional<std::string> final_sigmas_type, algorithm_type, solver_type, variance_type;
   std::optional<bool> clip_sample, set_alpha_to_one, thresholding, rescale_betas_zero_snr, skip_prk_steps;
   std::optional<bool> use_karras_sigmas, use_exponential_sigmas, use_beta_sigmas, use_lu_lambdas;
   std::optional<bool> lower_order_final, euler_at_final, predict_x0;
@@ -22,7 +22,7 @@ struct SchedulerOverrides {
 };
 
 struct SamplerSettings : SchedulerOverrides {
-  std::optional<std::string> name;  // checked by the samplers; else the class in scheduler_config.json
+  std::optional<std::string> name;  // "ddim", "euler" ...; else the class in scheduler_config.json
   std::optional<int> steps;         // else the family's own in diffusers: 50, LCM 4
   std::optional<double> guidance;   // else the family's own: 7.5, SDXL 5, LCM 8.5
   double guidance_rescale = 0;
@@ -30,7 +30,7 @@ struct SamplerSettings : SchedulerOverrides {
   static Params<SamplerSettings> params();
 };
 
-// {"use_karras_sigmas": true, ...}: to be laid over scheduler_config.json by Json::merge.
+// {"use_karras_sigmas": true, ...}: keys of scheduler_config.json, to be laid over it.
 Json scheduler_overrides(const SchedulerOverrides& overrides);
 
 }  // namespace heddle

@@ -140,12 +140,12 @@ TEST(HostileSafetensors, FlippedBitsNeverDoWorse) {
   write_safetensors(path, {{"a.weight", Tensor::full({2, 3}, 1)}, {"b", Tensor::full({4}, 2, DType::bf16)}},
                     {{"k", "v"}});
   const std::string good = read_file(path, 1 << 20);
-  for (size_t bit = 0; bit < good.size() * 8; ++bit) {
+  for (size_t bit = 0; bit < good.size() * 8; bit += 3) {
     folder.write("x.safetensors", flip_bit(good, bit));
     ASSERT_EQ(fault_unless_sound(ErrorCode::input, [&] { read_safetensors(path); }), "") << bit;
   }
   std::mt19937 random(1);
-  for (int i = 0; i < 2000; ++i) {
+  for (int i = 0; i < 1000; ++i) {
     folder.write("x.safetensors", mutate(good, random));
     ASSERT_EQ(fault_unless_sound(ErrorCode::input, [&] { read_safetensors(path); }), "") << i;
   }

@@ -87,11 +87,5 @@ TEST(Json, HostileTextIsOneLine) {
   }
 }
 
-TEST(Json, MergeLaysOneOverTheOther) {
-  const Json merged = Json::merge(Json::parse(R"({"a": 1, "b": 2})", "x"), Json::parse(R"({"b": 3})", "y"));
-  EXPECT_EQ(merged.get<int>("a"), 1);
-  EXPECT_EQ(merged.get<int>("b"), 3);
-}
-
 }  // namespace
 }  // namespace heddle::testing

@@ -6,6 +6,7 @@
 
 #include "io/file.h"
 #include "io/preset_file.h"
+#include "samplers/scheduler_config.h"
 #include "tests/io/temporary.h"
 
 namespace heddle::testing {
@@ -112,13 +113,22 @@ TEST(Preset, FaultsNameLineAndNearestKey) {
   EXPECT_EQ(why(head + "task: inpant\n"),
             "[p.yaml:4 task] wanted generate | image_to_image | inpaint; got \"inpant\"; try \"inpaint\"");
   EXPECT_EQ(why(head + "sampler: {name: eular}\n").substr(0, 60),
-            "[p.yaml:4 sampler.name] wanted ddim | pndm | euler | euler_a");
+            "[p.yaml:4 sampler.name] wanted ddim | ddpm | pndm | lms | eu");
   EXPECT_EQ(why("heddle: 2\nmodel: x\n"), "[p.yaml:1 heddle] wanted a whole number, 1; got \"2\"");
   EXPECT_EQ(why("heddle: 1\nprompt: x\n").substr(0, 33), "[p.yaml:1] wanted the key \"model\"");
   EXPECT_EQ(why("heddle: 1\nmodel: x\n"), "[p.yaml:1] wanted the key \"prompt\"; got none");
   EXPECT_EQ(why(head + "size: [0, 64]\n"), "[p.yaml:4 size[0]] wanted a whole number, 8 to 16384; got \"0\"");
   EXPECT_EQ(why(head + "negative: [a, b]\n"), "[p.yaml:4 negative] wanted one negative prompt, or 1; got 2");
   EXPECT_EQ(why(head + "output: cat.jpg\n"), "[p.yaml:4 output] wanted a name that ends in .png; got \"cat.jpg\"");
+}
+
+TEST(Preset, EverySamplerHasAName) {
+  std::string known;
+  for (const std::string& name : sampler_names()) {
+    EXPECT_EQ(read(head + "sampler: {name: " + name + "}\n").sampler.name, name);
+    known += (known.empty() ? "" : " | ") + name;
+  }
+  EXPECT_EQ(why(head + "sampler: {name: x}\n"), "[p.yaml:4 sampler.name] wanted " + known + "; got \"x\"");
 }
 
 TEST(Preset, SourceAndTaskBelongTogether) {

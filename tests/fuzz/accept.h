@@ -1,0 +1,33 @@
+// What a reader may do with any bytes: succeed, or throw an Error of one line. Anything else stops the fuzzer.
+#pragma once
+
+#include <cstdlib>
+#include <string>
+
+#include "kernels/core/error.h"
+
+namespace heddle::testing {
+
+template <typename F>
+int accept(F read) {
+  try {
+    read();
+  } catch (const Error& e) {
+    const bool documented = e.code() == ErrorCode::usage || e.code() == ErrorCode::input;
+    if (!documented || std::string(e.what()).find('\n') != std::string::npos) std::abort();
+  }
+  return 0;
+}
+
+// For readers that take a path: a file that is written anew for each input.
+std::string scratch_file(const char* ending);
+
+inline std::string scratch_file(const char* ending) {
+  static const std::string folder = [] {
+    std::string pattern = "/tmp/heddle-fuzz-XXXXXX";
+    return std::string(mkdtemp(pattern.data()));
+  }();
+  return folder + "/input" + ending;
+}
+
+}  // namespace heddle::testing
