@@ -6,6 +6,7 @@
 
 #include "io/json.h"
 #include "io/weights.h"
+#include "kernels/core/memory.h"
 #include "kernels/layers/scope.h"
 
 namespace heddle {
@@ -16,6 +17,7 @@ std::unique_ptr<Network> load_component(const std::string& folder, DType compute
   Weights weights(folder);
   auto network = std::make_unique<Network>(config, Scope(weights, compute));
   weights.require_all_used();
+  trim_memory();  // packing needed room that running does not
   return network;
 }
 

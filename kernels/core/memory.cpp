@@ -15,7 +15,9 @@ namespace heddle {
 namespace {
 
 constexpr int64_t alignment = 64;
+constexpr int64_t page = 4096;
 constexpr int64_t huge_page = int64_t{2} << 20;
+constexpr int64_t mapped_from = int64_t{1} << 20;  // blocks of this size and more come straight from the kernel
 
 class Pool {
  public:
@@ -72,23 +74,36 @@ class Pool {
   std::byte* from_system(int64_t bytes) {
     // What the pool holds never makes the process larger than the living buffers once were.
     if (stats_.in_use + stats_.pooled + bytes > stats_.peak) release_largest(bytes);
-    const int64_t size = (std::max<int64_t>(bytes, 1) + alignment - 1) / alignment * alignment;
-    const int64_t align = size >= 4 * huge_page ? huge_page : alignment;
-    void* block =
-        std::aligned_alloc(static_cast<size_t>(align), static_cast<size_t>((size + align - 1) / align * align));
+    const int64_t unit = bytes >= mapped_from ? page : alignment;
+    const int64_t size = (std::max<int64_t>(bytes, 1) + unit - 1) / unit * unit;
+    auto* block = static_cast<std::byte*>(size >= mapped_from ? map(size) : std::aligned_alloc(alignment, static_cast<size_t>(size)));
     if (block == nullptr) {
       fail(ErrorCode::memory, "memory", std::to_string(bytes) + " bytes", "none from the system", "a smaller size");
     }
-    if (align == huge_page) madvise(block, static_cast<size_t>(size), MADV_HUGEPAGE);
     ++stats_.allocations;
-    sizes_[static_cast<std::byte*>(block)] = size;
-    return static_cast<std::byte*>(block);
+    sizes_[block] = size;
+    return block;
+  }
+
+  // Large blocks are mapped one by one, so that a released one leaves the process at once; they begin at a huge page,
+  // and all of it that fills huge pages asks for them.
+  static void* map(int64_t size) {
+    const int64_t mapped = size + huge_page;
+    void* raw = mmap(nullptr, static_cast<size_t>(mapped), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (raw == MAP_FAILED) return nullptr;
+    auto* begin = static_cast<std::byte*>(raw);
+    const int64_t skip = (huge_page - static_cast<int64_t>(reinterpret_cast<uintptr_t>(raw)) % huge_page) % huge_page;
+    if (skip > 0) munmap(begin, static_cast<size_t>(skip));
+    if (mapped - skip > size) munmap(begin + skip + size, static_cast<size_t>(mapped - skip - size));
+    madvise(begin + skip, static_cast<size_t>(size / huge_page * huge_page), MADV_HUGEPAGE);
+    return begin + skip;
   }
 
   void release(std::multimap<int64_t, std::byte*>::iterator entry) {
     stats_.pooled -= entry->first;
     sizes_.erase(entry->second);
-    std::free(entry->second);
+    if (entry->first >= mapped_from) munmap(entry->second, static_cast<size_t>(entry->first));
+    else std::free(entry->second);
     free_.erase(entry);
   }
 
