@@ -55,7 +55,7 @@ struct GeluTanh {
 };
 
 struct Relu {
-  static HWY_INLINE V value(V x) { return hn::Max(x, number(0)); }
+  static HWY_INLINE V value(V x) { return hn::IfThenElse(hn::Lt(x, number(0)), number(0), x); }  // NaN stays
   static HWY_INLINE V slope(V x) { return hn::IfThenElseZero(hn::Gt(x, number(0)), number(1)); }
 };
 

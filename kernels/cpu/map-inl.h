@@ -53,7 +53,7 @@ HWY_INLINE void store(FloatsVec v, BFloat16* p, Whole) {
   const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(d32, 1u));
   const auto rounded = hn::Add(bits, hn::Add(odd, hn::Set(d32, 0x7fffu)));
   const auto quiet = hn::Or(bits, hn::Set(d32, 0x400000u));
-  const auto kept = hn::IfThenElse(hn::RebindMask(d32, hn::Ne(v, v)), quiet, rounded);
+  const auto kept = hn::IfThenElse(hn::RebindMask(d32, hn::IsNaN(v)), quiet, rounded);
   hn::StoreU(hn::TruncateTo(d16, hn::ShiftRight<16>(kept)), d16, reinterpret_cast<uint16_t*>(p));
 }
 template <typename T>

@@ -33,7 +33,7 @@ void row(const T* x, int64_t n, T* y) {
   V top = lowest(), sum = hn::Zero(d);
   for_vectors(n, [&](int64_t i, auto part) HWY_ATTR { top = hn::Max(top, where(load(x + i, part), lowest(), part)); });
   top = hn::MaxOfLanes(d, top);
-  const auto weight = [&](int64_t i, auto part) HWY_ATTR { return exp_of(d, hn::Sub(load(x + i, part), top)); };
+  const auto weight = [&](int64_t i, auto part) HWY_ATTR { return exp_below(d, hn::Sub(load(x + i, part), top)); };
   for_vectors(n, [&](int64_t i, auto part) HWY_ATTR { sum = hn::Add(sum, where(weight(i, part), hn::Zero(d), part)); });
   const V share = hn::Div(hn::Set(d, 1.0f), hn::SumOfLanes(d, sum));
   for_vectors(n, [&](int64_t i, auto part) HWY_ATTR { store(hn::Mul(weight(i, part), share), y + i, part); });
@@ -57,10 +57,10 @@ void columns(const T* x, int64_t n, int64_t inner, T* y) {
   for_vectors(inner, [&](int64_t c, auto part) HWY_ATTR {
     V top = lowest(), sum = hn::Zero(d);
     for (int64_t i = 0; i < n; ++i) top = hn::Max(top, load(x + i * inner + c, part));
-    for (int64_t i = 0; i < n; ++i) sum = hn::Add(sum, exp_of(d, hn::Sub(load(x + i * inner + c, part), top)));
+    for (int64_t i = 0; i < n; ++i) sum = hn::Add(sum, exp_below(d, hn::Sub(load(x + i * inner + c, part), top)));
     const V share = hn::Div(hn::Set(d, 1.0f), sum);
     for (int64_t i = 0; i < n; ++i) {
-      store(hn::Mul(exp_of(d, hn::Sub(load(x + i * inner + c, part), top)), share), y + i * inner + c, part);
+      store(hn::Mul(exp_below(d, hn::Sub(load(x + i * inner + c, part), top)), share), y + i * inner + c, part);
     }
   });
 }

@@ -85,6 +85,10 @@ TEST(Activation, ExtremesStayFinite) {
   for (const Activation kind : kinds) {
     for (const float v : activate(x, kind).to_vector()) EXPECT_TRUE(std::isfinite(v)) << static_cast<int>(kind);
   }
+  const Tensor nan = Tensor::full({3}, std::nanf(""));
+  for (const Activation kind : kinds) {
+    for (const float v : activate(nan, kind).to_vector()) EXPECT_TRUE(std::isnan(v)) << static_cast<int>(kind);
+  }
   EXPECT_EQ(activate(x, Activation::silu).to_vector()[1], 0.0f);
   EXPECT_EQ(activate(x, Activation::gelu).to_vector()[5], 1e4f);
 }

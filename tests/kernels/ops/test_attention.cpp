@@ -167,6 +167,21 @@ TEST(Attention, RowsWithoutKeysAreZero) {
   for (const float v : none.lse.to_vector()) EXPECT_EQ(v, -std::numeric_limits<float>::infinity());
 }
 
+// A broken input must show: NaN in one key reaches every query, NaN in one query only that query.
+TEST(Attention, NotANumberIsNotSwallowed) {
+  testing::on_each_instruction_set([] {
+    for (const DType dtype : {DType::f32, DType::bf16}) {
+      std::vector<double> values = testing::normals(1, 20 * 8);
+      const Tensor x = testing::to_tensor({{1, 20, 1, 8}, values}, dtype);
+      values[3 * 8 + 2] = std::numeric_limits<double>::quiet_NaN();
+      const Tensor broken = testing::to_tensor({{1, 20, 1, 8}, values}, dtype);
+      for (const float v : attention(x, broken, x, {}).out.to_vector()) ASSERT_TRUE(std::isnan(v));
+      const std::vector<float> out = attention(broken, x, x, {}).out.to_vector();
+      for (int64_t i = 0; i < 160; ++i) ASSERT_EQ(std::isnan(out[i]), i / 8 == 3) << i;
+    }
+  });
+}
+
 // Keys cut in two and merged by log-sum-exp equal the whole: what joining sources relies on.
 TEST(Attention, PartsMergeByLogSumExp) {
   const AttentionCase test{.batch = 2, .heads = 2, .queries = 50, .keys = 83, .dim = 40, .value_dim = 40};

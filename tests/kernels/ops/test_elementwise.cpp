@@ -230,6 +230,24 @@ TEST(Elementwise, Conversions) {
   });
 }
 
+TEST(Elementwise, ExponentialOverItsRange) {
+  std::vector<float> xs;
+  for (double x = -87; x < 88.7; x += 0.0137) xs.push_back(static_cast<float>(x));
+  const Tensor x = Tensor::from(std::span<const float>(xs), {static_cast<int64_t>(xs.size())});
+  const float inf = std::numeric_limits<float>::infinity();
+  const Tensor edges = Tensor::from(std::vector<float>{-inf, -200, 0, 89, 1000, inf, std::nanf("")}, {7});
+  testing::on_each_instruction_set([&] {
+    const std::vector<float> y = exponential(x).to_vector();
+    for (size_t i = 0; i < xs.size(); ++i) {
+      const double want = std::exp(static_cast<double>(xs[i]));
+      ASSERT_NEAR(y[i], want, (xs[i] > 88 ? 4e-6 : 3e-7) * want) << xs[i];
+    }
+    const std::vector<float> e = exponential(edges).to_vector();
+    EXPECT_EQ(std::vector<float>(e.begin(), e.end() - 1), (std::vector<float>{0, 0, 1, inf, inf, inf}));
+    EXPECT_TRUE(std::isnan(e.back()));
+  });
+}
+
 TEST(Elementwise, RefusesWhatDoesNotFit) {
   EXPECT_THROW(add(Tensor::zeros({2, 3}), Tensor::zeros({2, 4})), Error);
   EXPECT_THROW(add(Tensor::zeros({2}), Tensor::zeros({2}, DType::bf16)), Error);
