@@ -4,7 +4,6 @@
 
 OUT holds latents, state.pt (resumed when present), log.jsonl and grids. Every batch is a function of (seed, step).
 """
-import argparse
 import time
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 import tokenizer as tokenizer_files
 from latents import load_vae, normalise, prepare, statistics
 from pictures import save_grid
-from progress import Average, Progress, learning_rate, save, write_log
+from progress import Run, run_options, write_log
 from sampling import GRID_PROMPTS, decode, sample, tokens
 from team import Team
 from world.scenes import Options
@@ -49,29 +48,22 @@ def draw(seed: tuple[int, int], step: int, z_all: np.ndarray, id_all: np.ndarray
     return z, ids, noise, t
 
 
-def write_samples(path: Path, parts: torch.nn.ModuleDict, average: Average, vae, tokenizer, scheduler_config) -> None:
-    kept = [p.detach().clone() for p in parts.parameters()]
-    average.copy_to(parts)
+def write_samples(run: Run, vae, tokenizer) -> None:
+    """The prompts of GRID_PROMPTS with the averaged weights, always from the same noise."""
+    parts, file = run.module, run.args.out / f"grid-{run.step:06d}.png"
     noise = torch.randn((len(GRID_PROMPTS), 4, 16, 16), generator=torch.Generator().manual_seed(7))
-    with torch.autocast("cpu", torch.bfloat16):
-        z = sample(parts["text"], parts["unet"], scheduler_config, tokens(tokenizer, GRID_PROMPTS), tokens(tokenizer, [""]), noise, 20)
-        save_grid(path, decode(vae, z), 8)
-    with torch.no_grad():
-        for p, v in zip(parts.parameters(), kept):
-            p.copy_(v)
+    with run.averaged(), torch.autocast("cpu", torch.bfloat16):
+        z = sample(parts["text"], parts["unet"], run.config["scheduler"], tokens(tokenizer, GRID_PROMPTS), tokens(tokenizer, [""]), noise, 20)
+        save_grid(file, decode(vae, z), 8)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("config", type=Path)
-    parser.add_argument("out", type=Path)
+    parser = run_options(__doc__.splitlines()[0])
     parser.add_argument("--vae", type=Path, required=True, help="state.pt of a train_vae.py run")
-    parser.add_argument("--deadline", help="end at this time of day instead of after `steps`")
-    parser.add_argument("--workers", type=int, default=2, help="processes of one thread each; part of what makes a run repeat")
-    parser.add_argument("--grid-every", type=int, default=600, help="seconds of this run between sample grids")
+    parser.add_argument("--grid-every", type=int, default=1000, help="steps between sample grids")
     args = parser.parse_args()
-    config = yaml.safe_load(open(args.config))
-    vae_config = yaml.safe_load(open(args.config.parent / config["vae"]))["model"]
+    config = yaml.safe_load(args.config.read_text())
+    vae_config = yaml.safe_load((args.config.parent / config["vae"]).read_text())["model"]
     options = Options(tuple(config["world"]["counts"]), config["world"]["object_share"])
     args.out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
@@ -84,23 +76,12 @@ def main() -> None:
 
     text, unet = build(config, tokenizer)
     parts = torch.nn.ModuleDict({"text": text, "unet": unet.to(memory_format=torch.channels_last)})
-    optimizer = torch.optim.AdamW(parts.parameters(), betas=(0.9, 0.99), weight_decay=0.01, fused=True)
-    average = Average(parts, config["average"])
+    run = Run(parts, config, args)
     alphas = DDIMScheduler(**config["scheduler"]).alphas_cumprod
     empty = tokens(tokenizer, [""])
-    progress, step = Progress(config["steps"], args.deadline), 0
-    if (args.out / "state.pt").exists():
-        state = torch.load(args.out / "state.pt", weights_only=True)
-        parts.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        average.values, step, progress.value = state["average"], state["step"], state["progress"]
 
-    def keep() -> None:
-        save(args.out / "state.pt", {"model": parts.state_dict(), "optimizer": optimizer.state_dict(),
-                                     "average": average.values, "step": step, "progress": progress.value})
-
-    def loss_of(at: int, _: float, rank: int) -> torch.Tensor:
-        z, ids, noise, t = draw((config["seed"], rank), at, z_all, id_all, config["batch"] // args.workers,
+    def loss_of(step: int, _: float, rank: int) -> torch.Tensor:
+        z, ids, noise, t = draw((config["seed"], rank), step, z_all, id_all, config["batch"] // args.workers,
                                 config["caption_dropout"], empty)
         x, target = noised(z, noise, t, alphas)
         with torch.autocast("cpu", torch.bfloat16):
@@ -109,31 +90,19 @@ def main() -> None:
         return F.mse_loss(v.float(), target)
 
     team = Team(parts, args.workers, loss_of)
-    saved, began, first, drawn, losses = time.process_time(), time.time(), step, time.time(), []
-    while not progress.done:
-        rate = learning_rate(config["learning_rate"], step, config["warmup"], progress.value)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        losses.append(team.step(step, progress.value))
-        torch.nn.utils.clip_grad_norm_(parts.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        step += 1
-        average.update(parts, step)
-        progress.advance()
-        if step % 50 == 0:
-            write_log(args.out / "log.jsonl", step=step, progress=progress.value, lr=rate, loss=float(np.mean(losses)),
-                      per_second=(step - first) * config["batch"] / (time.time() - began))
+    began, first, losses = time.time(), run.step, []
+    while not run.progress.done:
+        losses.append(team.step(run.step, run.progress.value))
+        rate = run.update()
+        if run.step % 50 == 0:
+            write_log(args.out / "log.jsonl", step=run.step, progress=run.progress.value, lr=rate, loss=float(np.mean(losses)),
+                      per_second=(run.step - first) * config["batch"] / (time.time() - began))
             losses = []
-        if time.time() - drawn > args.grid_every:
-            write_samples(args.out / f"grid-{step:06d}.png", parts, average, vae, tokenizer, config["scheduler"])
-            drawn = time.time()
-        if time.process_time() - saved > 100:  # CPU seconds, not wall time: a paused process has nothing new to save
-            keep()
-            saved = time.process_time()
+        if run.step % args.grid_every == 0:
+            write_samples(run, vae, tokenizer)
     team.dismiss()
-    keep()
-    write_samples(args.out / f"grid-{step:06d}.png", parts, average, vae, tokenizer, config["scheduler"])
+    run.keep()
+    write_samples(run, vae, tokenizer)
 
 
 if __name__ == "__main__":

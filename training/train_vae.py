@@ -4,9 +4,7 @@
 
 OUT holds state.pt (resumed when present), log.jsonl and grids. Every batch is a function of (seed, step).
 """
-import argparse
 import time
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +12,7 @@ import yaml
 from diffusers import AutoencoderKL
 
 from pictures import batch, crops, colour_error, psnr, save_grid
-from progress import Average, Progress, learning_rate, save, write_log
+from progress import Run, run_options, write_log
 from team import Team
 from world.scenes import Options
 
@@ -67,80 +65,53 @@ def pictures(config: dict, options: Options, step: int, progress: float, rank: i
 
 
 @torch.no_grad()
-def check(vae, average: Average, folder: Path, step: int, options: Options) -> dict:
-    kept = [p.detach().clone() for p in vae.parameters()]
-    average.copy_to(vae)
+def check(vae: AutoencoderKL, run: Run, options: Options) -> dict:
+    """Figures of the averaged weights on unseen pictures, and a grid of originals beside what is decoded."""
     x = batch(CHECK_SEED, 0, 32, options)
-    mean, logvar = encode(vae, x)
-    y = decode(vae, mean)
-    for p, v in zip(vae.parameters(), kept):
-        p.copy_(v)
+    with run.averaged():
+        mean, logvar = encode(vae, x)
+        y = decode(vae, mean)
     pairs = torch.stack([x[:24], y[:24]], 1).flatten(0, 1)
-    save_grid(folder / f"grid-{step:06d}.png", pairs, 8)
+    save_grid(run.args.out / f"grid-{run.step:06d}.png", pairs, 8)
     return {"psnr": psnr(y, x), "colour_error": colour_error(y, x), "std": [round(float(s), 3) for s in mean.std((0, 2, 3))],
             "noise": [round(float(s), 3) for s in torch.exp(0.5 * logvar).mean((0, 2, 3))]}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("config")
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--deadline", help="end at this time of day instead of after `steps`")
+    parser = run_options(__doc__.splitlines()[0])
     parser.add_argument("--decoder-only", action="store_true", help="keep the latents as they are (for a finished denoiser)")
-    parser.add_argument("--workers", type=int, default=2, help="processes of one thread each; part of what makes a run repeat")
     args = parser.parse_args()
-    config = yaml.safe_load(open(args.config))
-    options = Options(**{k: tuple(v) if isinstance(v, list) else v for k, v in config["world"].items()})
+    config = yaml.safe_load(args.config.read_text())
+    options = Options(tuple(config["world"]["counts"]), config["world"]["object_share"])
     args.out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     torch.manual_seed(config["seed"])
+    log = args.out / "log.jsonl"
 
     vae = AutoencoderKL(**config["model"]).to(memory_format=torch.channels_last)
+    run = Run(vae, config, args)
     if args.decoder_only:
         vae.encoder.requires_grad_(False)
         vae.quant_conv.requires_grad_(False)
-    optimizer = torch.optim.AdamW(vae.parameters(), betas=(0.9, 0.99), weight_decay=0.01, fused=True)
-    average = Average(vae, config["average"])
-    progress, step = Progress(config["steps"], args.deadline), 0
-    if (args.out / "state.pt").exists():
-        state = torch.load(args.out / "state.pt", weights_only=True)
-        vae.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        average.values, step, progress.value = state["average"], state["step"], state["progress"]
 
-    def keep() -> None:
-        save(args.out / "state.pt", {"model": vae.state_dict(), "optimizer": optimizer.state_dict(),
-                                     "average": average.values, "step": step, "progress": progress.value})
-
-    def loss_of(at: int, value: float, rank: int) -> torch.Tensor:
-        generator = torch.Generator().manual_seed((config["seed"] + at) * args.workers + rank)
-        x = pictures(config, options, at, value, rank, args.workers)
-        return train_step(vae, x, config, value, generator)
+    def loss_of(step: int, progress: float, rank: int) -> torch.Tensor:
+        generator = torch.Generator().manual_seed((config["seed"] + step) * args.workers + rank)
+        x = pictures(config, options, step, progress, rank, args.workers)
+        return train_step(vae, x, config, progress, generator)
 
     team = Team(vae, args.workers, loss_of)
-    saved, began, first = time.process_time(), time.time(), step
-    while not progress.done:
-        rate = learning_rate(config["learning_rate"], step, config["warmup"], progress.value)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        loss = team.step(step, progress.value)
-        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        step += 1
-        average.update(vae, step)
-        progress.advance()
-        if step % 100 == 0:
-            write_log(args.out / "log.jsonl", step=step, progress=progress.value, lr=rate, loss=loss,
-                      steps_per_second=(step - first) / (time.time() - began))
-        if step % 600 == 0:
-            write_log(args.out / "log.jsonl", step=step, **check(vae, average, args.out, step, options))
-        if time.process_time() - saved > 100:  # CPU seconds, not wall time: a paused process has nothing new to save
-            keep()
-            saved = time.process_time()
+    began, first = time.time(), run.step
+    while not run.progress.done:
+        loss = team.step(run.step, run.progress.value)
+        rate = run.update()
+        if run.step % 100 == 0:
+            write_log(log, step=run.step, progress=run.progress.value, lr=rate, loss=loss,
+                      steps_per_second=(run.step - first) / (time.time() - began))
+        if run.step % 600 == 0:
+            write_log(log, step=run.step, **check(vae, run, options))
     team.dismiss()
-    keep()
-    write_log(args.out / "log.jsonl", step=step, **check(vae, average, args.out, step, options))
+    run.keep()
+    write_log(log, step=run.step, **check(vae, run, options))
 
 
 if __name__ == "__main__":
