@@ -6,6 +6,7 @@
 """
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -67,7 +68,7 @@ def main() -> None:
         print(json.dumps(vae_figures(pipeline, args.count)))
         return
     if args.task == "sheet":
-        options = Options(ONE_SUBJECT.counts, ONE_SUBJECT.object_share, args.held_out)
+        options = replace(ONE_SUBJECT, held_out=args.held_out)
         prompts = [caption(sample_scene(UNSEEN_SEED, i, options)) for i in range(64)]
         seeds = list(range(64))
     else:

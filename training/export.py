@@ -23,7 +23,7 @@ from world.scenes import Options
 def assemble(config_file: Path, run: Path, vae_state: Path, untrained: bool = False) -> StableDiffusionPipeline:
     config = yaml.safe_load(open(config_file))
     vae_config = yaml.safe_load(open(config_file.parent / config["vae"]))["model"]
-    options = Options(tuple(config["world"]["counts"]), config["world"]["object_share"])
+    options = Options.of(config["world"])
     vae = load_vae(vae_state, vae_config)
     vae = normalise(vae, *statistics(vae, options, run / "statistics.json"))
     tokenizer = tokenizer_files.write(run / "tokenizer")

@@ -5,6 +5,7 @@ can be spelled with the byte symbols; every word of the grammar ends up as one t
 """
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 from transformers import CLIPTokenizer
@@ -27,7 +28,7 @@ def word_counts(seed: int, pictures: int) -> Counter:
     counts = Counter()
     for held_out in (False, True):  # the same words; only their combinations are held out
         for i in range(pictures if not held_out else pictures // 10):
-            scene = sample_scene(seed, i, Options(options.counts, options.object_share, held_out))
+            scene = sample_scene(seed, i, replace(options, held_out=held_out))
             counts.update(caption(scene).replace(",", " , ").split())
     return counts
 

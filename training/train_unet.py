@@ -64,7 +64,7 @@ def main() -> None:
     args = parser.parse_args()
     config = yaml.safe_load(args.config.read_text())
     vae_config = yaml.safe_load((args.config.parent / config["vae"]).read_text())["model"]
-    options = Options(tuple(config["world"]["counts"]), config["world"]["object_share"])
+    options = Options.of(config["world"])
     args.out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     torch.manual_seed(config["seed"])

@@ -82,7 +82,7 @@ def main() -> None:
     parser.add_argument("--decoder-only", action="store_true", help="keep the latents as they are (for a finished denoiser)")
     args = parser.parse_args()
     config = yaml.safe_load(args.config.read_text())
-    options = Options(tuple(config["world"]["counts"]), config["world"]["object_share"])
+    options = Options.of(config["world"])
     args.out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     torch.manual_seed(config["seed"])

@@ -37,7 +37,7 @@ def test_the_world_has_the_size_it_claims():
 
 def test_held_out_combinations_never_meet_training():
     assert not any(unseen(s) for s in scenes(3000))
-    assert all(unseen(s) for s in scenes(300, Options(MIXED.counts, 0.65, held_out=True)))
+    assert all(unseen(s) for s in scenes(300, Options(MIXED.counts, held_out=True)))
 
 
 def test_captions_name_every_subject_its_colour_and_the_background():
@@ -85,3 +85,8 @@ def test_a_tint_reads_as_its_colour(name):
 
 def _direction(rgb):
     return rgb / np.linalg.norm(rgb)
+
+
+def test_a_grid_places_every_subject_on_it():
+    for scene in scenes(200, Options(MIXED.counts, grid=8)):
+        assert all(v % 8 == 0 for s in scene.subjects for v in (*s.corner, s.size))
