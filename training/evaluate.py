@@ -1,7 +1,7 @@
 """Figures and sheets of an exported folder, through diffusers itself.
 
     python training/evaluate.py models/emoji-unet vae               PSNR and colour error on 512 unseen renders
-    python training/evaluate.py models/emoji-unet sheet OUT.png     64 one-subject pictures and, beside it, OUT.txt with their captions
+    python training/evaluate.py models/emoji-unet sheet OUT.png     one-subject pictures and, beside them, OUT.txt with their captions
     python training/evaluate.py models/emoji-unet prompt OUT.png --prompt "a cat on grass" --seeds 0 16
 """
 import argparse
@@ -60,17 +60,18 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=512)
     parser.add_argument("--held-out", action="store_true", help="sheet of combinations never seen in training")
     parser.add_argument("--steps", type=int, default=30)
-    parser.add_argument("--guidance", type=float, default=4.0)
+    parser.add_argument("--guidance", type=float, default=2.0)
+    parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
-    torch.set_num_threads(2)
+    torch.set_num_threads(args.threads)
     pipeline = load(args.folder)
     if args.task == "vae":
         print(json.dumps(vae_figures(pipeline, args.count)))
         return
     if args.task == "sheet":
         options = replace(ONE_SUBJECT, held_out=args.held_out)
-        prompts = [caption(sample_scene(UNSEEN_SEED, i, options)) for i in range(64)]
-        seeds = list(range(64))
+        seeds = list(range(*args.seeds))
+        prompts = [caption(sample_scene(UNSEEN_SEED, i, options)) for i in seeds]
     else:
         seeds = list(range(*args.seeds))
         prompts = [args.prompt] * len(seeds)

@@ -43,6 +43,7 @@ class Options:
     counts: tuple[float, float, float] = (0.75, 0.2, 0.05)  # chances of one, two, three subjects
     object_share: float = 0.65  # objects come in eight colours each, so they need more pictures than animals
     grid: int = 1  # sizes and places are multiples of this; 8 gives a sprite the same latents wherever it stands
+    wander: float = 64  # how far from the middle, in pixels, a single subject may stand
     held_out: bool = False  # True draws only scenes that training never saw
 
     @staticmethod
@@ -59,7 +60,7 @@ def sample_scene(seed: int, index: int, options: Options = Options()) -> Scene:
         if _allowed(kinds, options.held_out):
             break
     relation, cells = _layout(count, rng)
-    subjects = tuple(_place(kind, cell, count, options.grid, rng) for kind, cell in zip(kinds, cells))
+    subjects = tuple(_place(kind, cell, count, options, rng) for kind, cell in zip(kinds, cells))
     return Scene(subjects, relation, BACKGROUNDS[rng.integers(len(BACKGROUNDS))], (seed, index))
 
 
@@ -105,12 +106,13 @@ def _layout(count: int, rng: np.random.Generator) -> tuple[str | None, list[tupl
     return relation, centres[::-1] if order else centres
 
 
-def _place(kind, centre, count: int, grid: int, rng: np.random.Generator) -> Subject:
+def _place(kind, centre, count: int, options: Options, rng: np.random.Generator) -> Subject:
     low, high = SPRITE_SIZES[count]
+    grid = options.grid
     unit = max(grid, 2)  # even sizes halve the number of sprites kept
     size = int(rng.integers(-(-low // unit), high // unit + 1)) * unit
     # One subject wanders over the picture; several keep to their places so that the relation stays true.
-    jitter = (SIZE - size) / 2 if count == 1 else 5 if count == 2 else 2
+    jitter = min((SIZE - size) / 2, options.wander) if count == 1 else 5 if count == 2 else 2
     jitters = [jitter, jitter if count < 3 else 30]
     corner = []
     for c, j in zip(centre, jitters):
