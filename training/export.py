@@ -50,6 +50,10 @@ def main() -> None:
     args.run.mkdir(parents=True, exist_ok=True)
     pipeline = assemble(args.config, args.run, args.vae, args.untrained).to(torch.float16)
     pipeline.save_pretrained(args.to, safe_serialization=True)
+    # transformers loads a text encoder in the type its configuration names, diffusers everything else in float32: without
+    # this, from_pretrained(folder) alone would mix the two.
+    text_config = args.to / "text_encoder" / "config.json"
+    text_config.write_text(json.dumps({**json.loads(text_config.read_text()), "dtype": "float32"}, indent=2) + "\n")
     # The tokenizer's own two files are what every reader of Stable Diffusion folders knows.
     tokenizer_files.write(args.to / "tokenizer")
     size = sum(f.stat().st_size for f in args.to.rglob("*") if f.is_file())

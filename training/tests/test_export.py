@@ -41,7 +41,7 @@ def trained(tmp_path_factory):
 
 
 def check_folder(folder: Path):
-    pipeline = StableDiffusionPipeline.from_pretrained(folder, torch_dtype=torch.float32)
+    pipeline = StableDiffusionPipeline.from_pretrained(folder)
     pipeline.set_progress_bar_config(disable=True)
     noise = torch.randn((1, 4, 16, 16), generator=torch.Generator().manual_seed(0))
     picture = pipeline("a cat on grass", latents=noise, num_inference_steps=3, output_type="np").images
