@@ -1,0 +1,111 @@
+"""Trains the text encoder and the denoiser together on latents of a finished autoencoder.
+
+    python training/train_unet.py training/configs/emoji-unet.yaml OUT --vae VAE_RUN/state.pt [--deadline HH:MM]
+
+OUT holds latents, state.pt (resumed when present), log.jsonl and grids. Every batch is a function of (seed, step).
+"""
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+import yaml
+from diffusers import DDIMScheduler, UNet2DConditionModel
+from transformers import CLIPTextConfig, CLIPTextModel
+
+import tokenizer as tokenizer_files
+from latents import load_vae, normalise, prepare, statistics
+from pictures import save_grid
+from progress import Run, run_options, write_log
+from sampling import GRID_PROMPTS, decode, sample, tokens
+from team import Team
+from world.scenes import Options
+
+
+def build(config: dict, tokenizer) -> tuple[CLIPTextModel, UNet2DConditionModel]:
+    text = CLIPTextConfig(vocab_size=len(tokenizer), bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
+                          pad_token_id=tokenizer.pad_token_id, **config["text"])
+    return CLIPTextModel(text), UNet2DConditionModel(**config["unet"])
+
+
+def noised(z, noise, t, alphas) -> tuple[torch.Tensor, torch.Tensor]:
+    """The noisy latents and the velocity that the denoiser has to name."""
+    a = alphas[t][:, None, None, None]
+    signal, sigma = a.sqrt(), (1 - a).sqrt()
+    return signal * z + sigma * noise, signal * noise - sigma * z
+
+
+def draw(seed: tuple[int, int], step: int, z_all: np.ndarray, id_all: np.ndarray, size: int, dropout: float, empty: torch.Tensor):
+    rng = np.random.default_rng((*seed, step))
+    rows = np.sort(rng.integers(len(z_all), size=size))
+    z = torch.from_numpy(z_all[rows].astype(np.float32))
+    ids = torch.from_numpy(id_all[rows].astype(np.int64))
+    ids[torch.from_numpy(rng.random(size) < dropout)] = empty[0]
+    noise = torch.from_numpy(rng.standard_normal(z.shape, dtype=np.float32))
+    # One time from each of `size` equal parts of the schedule: the loss varies less than with independent draws.
+    # The power favours the noisy times, where shapes are decided.
+    share = (rng.permutation(size) + rng.random(size)) / size
+    t = torch.from_numpy((1000 * share ** 0.65).astype(np.int64))
+    return z, ids, noise, t
+
+
+def write_samples(run: Run, vae, tokenizer) -> None:
+    """The prompts of GRID_PROMPTS with the averaged weights, always from the same noise."""
+    parts, file = run.module, run.args.out / f"grid-{run.step:06d}.png"
+    noise = torch.randn((len(GRID_PROMPTS), 4, 16, 16), generator=torch.Generator().manual_seed(7))
+    with run.averaged(), torch.autocast("cpu", torch.bfloat16):
+        z = sample(parts["text"], parts["unet"], run.config["scheduler"], tokens(tokenizer, GRID_PROMPTS), tokens(tokenizer, [""]), noise, 20)
+        save_grid(file, decode(vae, z), 8)
+
+
+def main() -> None:
+    parser = run_options(__doc__.splitlines()[0])
+    parser.add_argument("--vae", type=Path, required=True, help="state.pt of a train_vae.py run")
+    parser.add_argument("--grid-every", type=int, default=1000, help="steps between sample grids")
+    args = parser.parse_args()
+    config = yaml.safe_load(args.config.read_text())
+    vae_config = yaml.safe_load((args.config.parent / config["vae"]).read_text())["model"]
+    options = Options.of(config["world"])
+    args.out.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(1)
+    torch.manual_seed(config["seed"])
+
+    tokenizer = tokenizer_files.write(args.out / "tokenizer")
+    vae = load_vae(args.vae, vae_config).to(memory_format=torch.channels_last)
+    vae = normalise(vae, *statistics(vae, options, args.out / "statistics.json"))
+    z_all, id_all = prepare(args.out, vae, tokenizer, config["seed"], config["pictures"], options, args.workers)
+
+    text, unet = build(config, tokenizer)
+    parts = torch.nn.ModuleDict({"text": text, "unet": unet.to(memory_format=torch.channels_last)})
+    run = Run(parts, config, args)
+    alphas = DDIMScheduler(**config["scheduler"]).alphas_cumprod
+    empty = tokens(tokenizer, [""])
+
+    def loss_of(step: int, _: float, rank: int) -> torch.Tensor:
+        z, ids, noise, t = draw((config["seed"], rank), step, z_all, id_all, config["batch"] // args.workers,
+                                config["caption_dropout"], empty)
+        x, target = noised(z, noise, t, alphas)
+        with torch.autocast("cpu", torch.bfloat16):
+            states = text(ids).last_hidden_state
+            v = unet(x.contiguous(memory_format=torch.channels_last), t, encoder_hidden_states=states).sample
+        return F.mse_loss(v.float(), target)
+
+    team = Team(parts, args.workers, loss_of)
+    began, first, losses = time.time(), run.step, []
+    while not run.progress.done:
+        losses.append(team.step(run.step, run.progress.value))
+        rate = run.update()
+        if run.step % 50 == 0:
+            write_log(args.out / "log.jsonl", step=run.step, progress=run.progress.value, lr=rate, loss=float(np.mean(losses)),
+                      per_second=(run.step - first) * config["batch"] / (time.time() - began))
+            losses = []
+        if run.step % args.grid_every == 0:
+            write_samples(run, vae, tokenizer)
+    team.dismiss()
+    run.keep()
+    write_samples(run, vae, tokenizer)
+
+
+if __name__ == "__main__":
+    main()

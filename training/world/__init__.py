@@ -1,0 +1,1 @@
+"""Emoji world: small pictures whose content is known exactly."""
