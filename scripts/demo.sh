@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 scripts/install.sh
-cmake --preset release -DHEDDLE_TESTS=OFF
+cmake --preset release
 cmake --build --preset release --target heddle -j "$(nproc)"
 mkdir -p out
 build/heddle run presets/hello.yaml -o out/hello.png

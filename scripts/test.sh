@@ -6,4 +6,4 @@ cd "$(dirname "$0")/.."
 scripts/install.sh
 cmake --preset ci
 cmake --build --preset ci -j "$(nproc)"
-ctest --preset release
+ctest --preset release --no-tests=error
