@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdlib>
+#include <filesystem>
 #include <string>
 
 #include "kernels/core/error.h"
@@ -20,11 +21,9 @@ int accept(F read) {
 }
 
 // For readers that take a path: a file that is written anew for each input.
-std::string scratch_file(const char* ending);
-
 inline std::string scratch_file(const char* ending) {
   static const std::string folder = [] {
-    std::string pattern = "/tmp/heddle-fuzz-XXXXXX";
+    std::string pattern = (std::filesystem::temp_directory_path() / "heddle-fuzz-XXXXXX").string();
     return std::string(mkdtemp(pattern.data()));
   }();
   return folder + "/input" + ending;
