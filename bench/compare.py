@@ -4,7 +4,8 @@
                             [--dtype f32|bf16] [--threads 2] [--rounds 3] [--vjp] [--runners heddle,torch,...]
 
 Each runner is a process of its own, started anew in each round, so that its peak resident memory is its own. Runners:
-heddle; torch (eager); torch_last (channels-last); torch_compile; torch_autocast (bf16 only); openvino.
+heddle; torch (eager); torch_last (channels-last); torch_compile; torch_autocast (bf16 only); openvino (from a file that the first
+run writes beside the inputs). With --vjp a run is forward and gradient, and the forward pass is timed alone as well.
 """
 import argparse
 import json
@@ -48,20 +49,20 @@ def run_torch(args):
     call = torch.compile(torch_call) if args.runner == "torch_compile" else torch_call
     first = "latent" if "latent" in inputs else "sample"
 
-    def once():
+    def forward():
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast), torch.no_grad():
+            call(model, class_name, inputs)
+
+    def forward_backward():
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-            if not args.vjp:
-                with torch.no_grad():
-                    call(model, class_name, inputs)
-                return
             watched = inputs[first].clone().requires_grad_()
             out = call(model, class_name, {**inputs, first: watched})
         out.backward(torch.ones_like(out))
 
-    return once
+    return (forward_backward, forward) if args.vjp else (forward, None)
 
 
-def run_openvino(args):
+def convert_to_openvino(args, path):
     import openvino
     import torch
     from safetensors.torch import load_file
@@ -79,24 +80,42 @@ def run_openvino(args):
 
     with torch.no_grad():
         graph = openvino.convert_model(Wrapper(), example_input=tuple(inputs.values()))
-    del model
+    openvino.save_model(graph, path, compress_to_fp16=True)  # f16 weights, as in the folder
+
+
+def run_openvino(args):
+    import openvino
+    from safetensors.torch import load_file
+    inputs = load_file(args.inputs)
+    path = Path(args.inputs).with_suffix(".xml")
+    if not path.exists():  # in a process of its own: a conversion holds the weights several times
+        subprocess.run([sys.executable, __file__, "--convert"] + sys.argv[1:], check=True, capture_output=True)
+    graph = openvino.Core().read_model(path)
     hint = "bf16" if args.dtype == "bf16" else "f32"
     compiled = openvino.Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": args.threads,
                                                             "PERFORMANCE_HINT": "LATENCY"})
     values = [v.numpy() for v in inputs.values()]
-    return lambda: compiled(values)
+    return (lambda: compiled(values)), None
 
 
-def child(args):
-    once = run_openvino(args) if args.runner == "openvino" else run_torch(args)
+def timed(once, repeat):
     once()
     seconds = []
-    for _ in range(args.repeat):
+    for _ in range(repeat):
         start = time.perf_counter()
         once()
         seconds.append(time.perf_counter() - start)
+    return seconds
+
+
+def child(args):
+    once, forward = run_openvino(args) if args.runner == "openvino" else run_torch(args)
+    seconds = timed(once, args.repeat)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({"min_s": min(seconds), "median_s": statistics.median(seconds), "peak_rss_bytes": peak}))
+    line = {"min_s": min(seconds), "median_s": statistics.median(seconds), "peak_rss_bytes": peak}
+    if forward:
+        line["forward_min_s"] = min(timed(forward, args.repeat))
+    print(json.dumps(line))
 
 
 def measure(args, runner):
@@ -123,7 +142,10 @@ def main():
     parser.add_argument("--vjp", action="store_true")
     parser.add_argument("--runners", default="heddle,torch,torch_last,openvino")
     parser.add_argument("--runner")
+    parser.add_argument("--convert", action="store_true", help="write OpenVINO's form of the component and stop")
     args = parser.parse_args()
+    if args.convert:
+        return convert_to_openvino(args, Path(args.inputs).with_suffix(".xml"))
     if args.runner:
         return child(args)
     runs = {runner: [] for runner in args.runners.split(",")}
@@ -134,9 +156,12 @@ def main():
     for runner, results in runs.items():
         good = [r for r in results if "min_s" in r]
         if good:
-            print(json.dumps({"runner": runner, "dtype": args.dtype, "vjp": args.vjp, "best_s": min(r["min_s"] for r in good),
-                              "median_s": statistics.median(r["median_s"] for r in good),
-                              "peak_rss_gib": round(max(r["peak_rss_bytes"] for r in good) / 2**30, 2)}))
+            line = {"runner": runner, "dtype": args.dtype, "vjp": args.vjp, "best_s": round(min(r["min_s"] for r in good), 3),
+                    "median_s": round(statistics.median(r["median_s"] for r in good), 3),
+                    "peak_rss_gib": round(max(r["peak_rss_bytes"] for r in good) / 2**30, 2)}
+            if args.vjp:  # the gradient alone is the whole less a forward pass
+                line["backward_best_s"] = round(line["best_s"] - min(r["forward_min_s"] for r in good), 3)
+            print(json.dumps(line))
 
 
 if __name__ == "__main__":
