@@ -11,6 +11,8 @@ void add_eval(CLI::App& app);
 void add_tokenize(CLI::App& app);
 void add_inspect(CLI::App& app);
 void add_bench(CLI::App& app);
+void add_explain(CLI::App& app);
+void add_methods(CLI::App& app);
 void add_completion(CLI::App& app);
 
 }  // namespace heddle::cli

@@ -32,6 +32,8 @@ int run(int argc, char** argv) {
   heddle::cli::add_tokenize(app);
   heddle::cli::add_inspect(app);
   heddle::cli::add_bench(app);
+  heddle::cli::add_explain(app);
+  heddle::cli::add_methods(app);
   heddle::cli::add_completion(app);
   try {
     app.parse(argc, argv);

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace heddle {
@@ -33,6 +34,12 @@ struct ParamWords;
 template <typename V>
 struct OneOrMany {
   std::vector<V> values;
+};
+
+// A map from names that the writer chooses.
+template <typename V>
+struct Named {
+  std::vector<std::pair<std::string, V>> entries;
 };
 
 // A number of bytes, written as a whole number or with a unit: 4GiB, 512 MiB, 2GB.

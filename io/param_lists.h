@@ -77,4 +77,25 @@ struct ParamType<OneOrMany<V>> : PlainParam {
   }
 };
 
+// A map whose keys are the writer's own words, in the order written.
+template <typename V>
+struct ParamType<Named<V>> : PlainParam {
+  static std::string name() { return "map of names to " + ParamType<V>::name(); }
+  static void read(const YamlNode& node, const Limits& limits, Named<V>& out) {
+    if (node.kind != YamlNode::Kind::map) fail_yaml(node, "a map");
+    out.entries.clear();
+    for (const YamlEntry& entry : node.entries) {
+      V value{};
+      ParamType<V>::read(entry.value, limits, value);
+      out.entries.emplace_back(entry.key, std::move(value));
+    }
+  }
+  static YamlNode write(const Named<V>& value) {
+    YamlNode map;
+    map.kind = value.entries.empty() ? YamlNode::Kind::none : YamlNode::Kind::map;
+    for (const auto& [key, entry] : value.entries) map.add(key, ParamType<V>::write(entry));
+    return map;
+  }
+};
+
 }  // namespace heddle

@@ -25,8 +25,8 @@ const YamlNode& blame(const YamlNode& root, std::string_view key) {
 
 void check_prompts(const Preset& preset, const YamlNode& root) {
   const size_t prompts = preset.prompt.values.size(), negatives = preset.negative.values.size();
-  if (prompts == 0) fail_at(root, "prompt", "the key \"prompt\"", "none");
-  if (negatives > 1 && negatives != prompts) {
+  if (prompts == 0 && preset.attention.empty()) fail_at(root, "prompt", "the key \"prompt\"", "none");
+  if (negatives > 1 && prompts > 0 && negatives != prompts) {
     fail_at(root, "negative", "one negative prompt, or " + std::to_string(prompts), std::to_string(negatives));
   }
 }

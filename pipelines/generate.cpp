@@ -2,6 +2,7 @@
 // give equal pictures.
 #include "pipelines/generate.h"
 
+#include <algorithm>
 #include <chrono>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -12,8 +13,8 @@
 #include "kernels/ops/elementwise.h"
 #include "kernels/ops/view.h"
 #include "pipelines/conditioning.h"
-#include "pipelines/guidance.h"
-#include "pipelines/lanes.h"
+#include "pipelines/control.h"
+#include "pipelines/guided_network.h"
 #include "pipelines/preview.h"
 #include "pipelines/source_picture.h"
 #include "samplers/random.h"
@@ -59,26 +60,28 @@ Tensor rows_of(const Tensor& one, int64_t rows) {
 class Generation {
  public:
   Generation(const Preset& preset, const std::string& path, Model& model, const RunEvents& events)
-      : preset_(preset), path_(path), model_(model), events_(events) {}
+      : preset_(preset), path_(path), model_(model), events_(events), control_(preset) {}
   RunResult operator()();
+  PlanExplanation explanation();
 
  private:
   void check_task() const;
+  bool shares_noise() const;
   void resolve();
   void read_noise();
   void encode_prompts();
+  void make_network();
   void prepare_latents();
   Tensor encode_picture(const Tensor& picture);
   Tensor posterior(const Tensor& picture);
   Tensor standard_normals(const Shape& shape);
-  Tensor denoise(const Tensor& x, const Evaluation& at);
   Tensor after_step(const Evaluation& at, const Tensor& x, const Tensor& clean);
   Tensor decode(const Tensor& latents);
 
   Preset preset_;
   const std::string& path_;
   Model& model_;
-  const RunEvents& events_;
+  RunEvents events_;
 
   int64_t pictures_ = 0;
   Shape latent_shape_;
@@ -87,13 +90,14 @@ class Generation {
   TensorMap given_noise_;
   Guidance guidance_;
   bool embedded_guidance_ = false;
-  Conditioning conditioning_;
-  std::vector<Lane> lanes_;
+  Control control_;
+  Conditioning cond_, uncond_;  // one row a picture
+  std::optional<GuidedNetwork> network_;
   int begin_ = 0;
   Tensor start_;           // the state before the first evaluation
   Tensor noise_;           // [n,C,h,w]
   Tensor source_, mask_;   // clean latents and latent mask of inpainting without extra channels
-  Tensor extra_channels_;  // mask and masked picture, for networks with nine input channels
+  bool extra_channels_ = false;  // the network sees mask and masked picture itself
   std::optional<LatentPreview> preview_;
 };
 
@@ -118,8 +122,17 @@ void Generation::check_task() const {
   if (preset_.prompt.values.empty()) fail(ErrorCode::usage, "prompt", "a text", "none");
 }
 
+// One row of noise serves all members of a source and target method.
+bool Generation::shares_noise() const {
+  return control_.prompts() && control_.prompts()->shared_noise;
+}
+
 // What the preset leaves open is the family's own in diffusers.
 void Generation::resolve() {
+  if (control_.prompts()) {
+    preset_.prompt.values.clear();
+    for (const auto& [name, prompt] : control_.prompts()->members) preset_.prompt.values.push_back(prompt);
+  }
   check_task();
   SamplerSettings& sampler = preset_.sampler;
   embedded_guidance_ = model_.unet().config().time_cond_dim > 0;
@@ -154,7 +167,7 @@ void Generation::read_noise() {
     fail(ErrorCode::input, preset_.noise, "a tensor latents [n,C,h,w]",
          found == given_noise_.end() ? "none" : found->second.shape().text());
   }
-  const auto prompts = static_cast<int64_t>(preset_.prompt.values.size());
+  const int64_t prompts = shares_noise() ? 1 : static_cast<int64_t>(preset_.prompt.values.size());
   const int64_t rows = found->second.dim(0);
   if (rows == 0 || rows % prompts != 0) {
     fail(ErrorCode::input, preset_.noise, "rows for each of " + std::to_string(prompts) + " prompts",
@@ -172,24 +185,36 @@ void Generation::encode_prompts() {
       .prompts = per_picture(preset_.prompt.values, preset_, "prompt"), .negatives = {}, .settings = preset_.text};
   if (!preset_.negative.values.empty()) request.negatives = per_picture(preset_.negative.values, preset_, "negative");
   const EncodedText text = encode_text(model_, request);
-  const bool guided = guidance_.scale > 1;
-  lanes_ = guidance_lanes(pictures_, guided);
-  conditioning_.text = guided ? concat({text.uncond.text, text.cond.text}, 0) : text.cond.text;
+  cond_.text = text.cond.text;
+  uncond_.text = text.uncond.text;
   if (model_.unet().config().text_time) {
     const SdxlSettings& s = preset_.sdxl;
     const WidthHeight size = *preset_.size, corner{0, 0};
-    const Tensor cond =
+    cond_.time_ids =
         time_ids(s.original_size.value_or(size), s.crop.value_or(corner), s.target_size.value_or(size), pictures_);
     // As in diffusers, negative sizes count only where both are given.
     const bool own = s.negative_original_size && s.negative_target_size;
-    const Tensor uncond =
+    uncond_.time_ids =
         own ? time_ids(*s.negative_original_size, s.negative_crop.value_or(corner), *s.negative_target_size, pictures_)
-            : cond;
-    conditioning_.text_embeds = guided ? concat({text.uncond.pooled, text.cond.pooled}, 0) : text.cond.pooled;
-    conditioning_.time_ids = guided ? concat({uncond, cond}, 0) : cond;
+            : cond_.time_ids;
+    cond_.text_embeds = text.cond.pooled;
+    uncond_.text_embeds = text.uncond.pooled;
   }
   if (embedded_guidance_)
-    conditioning_.guidance = embed_guidance(*preset_.sampler.guidance, model_.unet().config().time_cond_dim, pictures_);
+    cond_.guidance = embed_guidance(*preset_.sampler.guidance, model_.unet().config().time_cond_dim, pictures_);
+}
+
+void Generation::make_network() {
+  network_.emplace(GuidedNetwork::Parts{.network = model_.unet(),
+                                        .schedule = *schedule_,
+                                        .guidance = guidance_,
+                                        .cond = cond_,
+                                        .uncond = uncond_,
+                                        .members = run_members(model_, preset_, control_.prompts(), cond_.text.dim(1)),
+                                        .pictures = preset_.images,
+                                        .height = latent_shape_[2],
+                                        .width = latent_shape_[3]},
+                   control_);
 }
 
 // Latents of a picture drawn from the autoencoder's normal, in the denoiser's scale; its mean where the noise was
@@ -215,39 +240,33 @@ void Generation::prepare_latents() {
   // The order of draws: clean latents (where they are needed), noise, the masked picture's latents.
   const bool pure_noise = !preset_.source || (preset_.task == Task::inpaint && *preset_.source->strength == 1);
   if (!pure_noise || (preset_.task == Task::inpaint && !extra)) source_ = encode_picture(source.picture);
+  Shape shape = latent_shape_;
+  if (shares_noise()) shape = {preset_.images, shape[1], shape[2], shape[3]};
   if (given_noise_.empty()) {
-    noise_ = standard_normals(latent_shape_);
+    noise_ = standard_normals(shape);
   } else {
     noise_ = to(given_noise_.at("latents"), DType::f32);
-    if (!(noise_.shape() == latent_shape_))
-      fail(ErrorCode::input, preset_.noise, "latents " + latent_shape_.text(), noise_.shape().text());
+    if (!(noise_.shape() == shape))
+      fail(ErrorCode::input, preset_.noise, "latents " + shape.text(), noise_.shape().text());
   }
+  noise_ = rows_of(noise_, pictures_);
   start_ = pure_noise ? scale(noise_, schedule_->init_noise_sigma) : add_noise(*schedule_, source_, noise_, begin_);
   if (preset_.task != Task::inpaint) return;
   mask_ = rows_of(latent_mask(source.mask, latent_shape_[2], latent_shape_[3]), pictures_);
   const Tensor masked = encode_picture(multiply(source.picture, add_constant(scale(source.mask, -1), 1)));
-  if (extra) extra_channels_ = concat({mask_, masked}, 1);
-}
-
-Tensor Generation::denoise(const Tensor& x, const Evaluation& at) {
-  const bool guided = lanes_.size() == 2;
-  Tensor rows = extra_channels_.defined() ? concat({x, extra_channels_}, 1) : x;
-  if (guided) rows = repeat(rows, 0, 2);
-  AttentionContext context{.moment = {.step = at.step, .steps = at.steps, .sigma = at.sigma, .stage = at.stage},
-                           .lanes = lanes_};
-  const Tensor timesteps = Tensor::full({rows.dim(0)}, static_cast<float>(at.timestep));
-  const Tensor prediction = model_.unet()(rows, timesteps, conditioning_, context);
-  return guided ? guide(prediction, guidance_) : prediction;
+  extra_channels_ = extra;
+  if (extra) network_->set_extra_channels(concat({mask_, masked}, 1));
 }
 
 Tensor Generation::after_step(const Evaluation& at, const Tensor& x, const Tensor& clean) {
   const auto evaluations = static_cast<int>(schedule_->evaluations.size());
   Tensor next = x;
-  if (mask_.defined() && !extra_channels_.defined()) {
+  if (mask_.defined() && !extra_channels_) {
     const bool last = at.index + 1 == evaluations;
     const Tensor kept = last ? source_ : add_noise(*schedule_, source_, noise_, at.index + 1);
     next = add(multiply(mask_, x), multiply(add_constant(scale(mask_, -1), 1), kept));
   }
+  next = network_->after(at, next);
   if (events_.on_step) events_.on_step(at.index + 1 - begin_, evaluations - begin_);
   if (preset_.preview && events_.on_preview && (at.index + 1 - begin_) % preset_.preview->every == 0) {
     if (!preview_) preview_.emplace(model_.vae());
@@ -271,6 +290,14 @@ Tensor Generation::decode(const Tensor& latents) {
   return clamp(add_constant(scale(concat(pictures, 0), 0.5), 0.5), 0, 1);
 }
 
+PlanExplanation Generation::explanation() {
+  resolve();
+  encode_prompts();
+  make_network();
+  if (control_.plan() == nullptr) return {.rows = {}, .totals = {.sites = static_cast<int>(model_.unet().sites().size())}};
+  return {explain(*control_.plan()), totals(*control_.plan()), explain_text(*control_.plan())};
+}
+
 RunResult Generation::operator()() {
   RunResult result;
   Stopwatch watch;
@@ -279,14 +306,16 @@ RunResult Generation::operator()() {
   result.seconds.load = watch.lap();
   encode_prompts();
   result.seconds.text = watch.lap();
+  make_network();
   prepare_latents();
   const Run run{.schedule = *schedule_,
                 .begin = begin_,
                 .noise = [this](const Shape& shape) { return standard_normals(shape); },
                 .on_step = [this](const Evaluation& at, const Tensor& x,
-                                  const Tensor& clean) { return after_step(at, x, clean); }};
+                                  const Tensor& clean) { return after_step(at, x, clean); },
+                .before = [this](const Evaluation& at, const Tensor& x) { return network_->before(at, x); }};
   try {
-    result.latents = sample([this](const Tensor& x, const Evaluation& at) { return denoise(x, at); }, start_, run);
+    result.latents = sample([this](const Tensor& x, const Evaluation& at) { return network_->predict(x, at); }, start_, run);
   } catch (const Cancelled& stopped) {
     result.latents = stopped.clean;
     result.cancelled = true;
@@ -295,10 +324,18 @@ RunResult Generation::operator()() {
   result.image = decode(result.latents);
   result.seconds.decode = watch.lap();
   result.preset = preset_;
+  result.losses = network_->losses();
+  if (control_.prompts()) {
+    for (const auto& [name, prompt] : control_.prompts()->members) result.members.push_back(name);
+  }
   return result;
 }
 
 }  // namespace
+
+PlanExplanation explain_preset(const Preset& preset, const std::string& preset_path, Model& model) {
+  return Generation(preset, preset_path, model, {}).explanation();
+}
 
 RunResult generate(const Preset& preset, const std::string& preset_path, Model& model, const RunEvents& events) {
   return Generation(preset, preset_path, model, events)();

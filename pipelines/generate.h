@@ -4,9 +4,11 @@
 #include <functional>
 #include <vector>
 
+#include "attention_control/plan/explain.h"
 #include "io/image.h"
 #include "io/preset.h"
 #include "kernels/core/tensor.h"
+#include "pipelines/guide.h"
 #include "pipelines/model.h"
 
 namespace heddle {
@@ -27,8 +29,18 @@ struct RunResult {
   Tensor latents;          // [n,C,h,w] in the denoiser's scale
   Tensor image;            // [n,3,H,W] in 0..1
   bool cancelled = false;  // latents and image are then the clean estimate of the last finished step
+  std::vector<std::string> members;  // names, where a method brought the prompts; rows are member after member
+  std::vector<GuideRecord> losses;   // of guiding methods, in the order of evaluation
   StageSeconds seconds;
 };
+
+// The plan of a preset's methods, without a step being run.
+struct PlanExplanation {
+  std::vector<PlanRow> rows;
+  PlanTotals totals;
+  std::string text = "no methods: every site is plain\n";
+};
+PlanExplanation explain_preset(const Preset& preset, const std::string& preset_path, Model& model);
 
 // Error as the parts say; nothing is written.
 RunResult generate(const Preset& preset, const std::string& preset_path, Model& model, const RunEvents& events);

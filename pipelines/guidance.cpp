@@ -3,7 +3,6 @@
 
 #include "kernels/ops/elementwise.h"
 #include "kernels/ops/reduce.h"
-#include "kernels/ops/view.h"
 
 namespace heddle {
 namespace {
@@ -17,13 +16,11 @@ Tensor deviation(const Tensor& x) {
 
 }  // namespace
 
-Tensor guide(const Tensor& prediction, const Guidance& guidance) {
-  const std::vector<Tensor> halves = split(prediction, 0, 2);
-  const Tensor& uncond = halves[0];
-  const Tensor& cond = halves[1];
-  const Tensor guided = weighted_sum(1 - guidance.scale, uncond, guidance.scale, cond);
-  if (guidance.rescale == 0) return guided;
-  const Tensor rescaled = multiply(guided, divide(deviation(cond), deviation(guided)));
+Tensor guide(const BranchPredictions& p, const Guidance& guidance) {
+  Tensor guided = p.uncond.defined() ? weighted_sum(1 - guidance.scale, p.uncond, guidance.scale, p.cond) : p.cond;
+  if (p.more.defined()) guided = add(guided, p.more);
+  if (guidance.rescale == 0 || (!p.uncond.defined() && !p.more.defined())) return guided;
+  const Tensor rescaled = multiply(guided, divide(deviation(p.cond), deviation(guided)));
   return weighted_sum(guidance.rescale, rescaled, 1 - guidance.rescale, guided);
 }
 

@@ -10,7 +10,13 @@ struct Guidance {
   double rescale = 0;  // phi: share of the result brought back to the conditional prediction's deviation
 };
 
-// prediction [2n,C,H,W], unconditional rows first -> [n,C,H,W]
-Tensor guide(const Tensor& prediction, const Guidance& guidance);
+// What the network says of each branch, [n,C,H,W] each.
+struct BranchPredictions {
+  Tensor cond;
+  Tensor uncond = {};  // undefined: no classifier-free guidance
+  Tensor more = {};    // what methods add to the guided prediction, undefined for nothing
+};
+
+Tensor guide(const BranchPredictions& predictions, const Guidance& guidance);
 
 }  // namespace heddle

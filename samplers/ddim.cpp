@@ -15,6 +15,7 @@ Tensor sample_ddim(const Denoise& denoise, Tensor x, const Run& run) {
     const int64_t t = static_cast<int64_t>(schedule.evaluations[static_cast<size_t>(i)].timestep);
     const double a = schedule.alpha_bar(t), a_next = schedule.alpha_bar(t - stride);
 
+    x = begun(x, run, i);
     const Tensor output = network_output(denoise, x, run, i);
     const Tensor clean = clean_from(output, x, run, i);
     const Tensor noise = noise_estimate(schedule.config.prediction, output, x, schedule.level(i));

@@ -18,6 +18,7 @@ Tensor sample_ddpm(const Denoise& denoise, Tensor x, const Run& run) {
     const double a_next = i + 1 < end_of(run) ? schedule.alpha_bar(timestep(i + 1)) : 1;
     const double alpha = a / a_next, beta = 1 - alpha;
 
+    x = begun(x, run, i);
     const Tensor clean = clean_from(network_output(denoise, x, run, i), x, run, i);
     x = weighted_sum(std::sqrt(a_next) * beta / (1 - a), clean, std::sqrt(alpha) * (1 - a_next) / (1 - a), x);
     if (timestep(i) > 0) {

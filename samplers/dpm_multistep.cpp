@@ -57,6 +57,7 @@ Tensor sample_dpm_multistep(const Denoise& denoise, Tensor x, const Run& run) {
   };
   std::deque<Tensor> m;  // answers, newest first
   for (int i = run.begin; i < end_of(run); ++i) {
+    x = begun(x, run, i);
     const Tensor output = network_output(denoise, x, run, i);
     const Tensor clean = clean_from(output, x, run, i);
     m.push_front(answer(schedule.config, output, clean, x, schedule.level(i)));

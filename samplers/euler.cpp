@@ -9,6 +9,7 @@ Tensor sample_euler(const Denoise& denoise, Tensor x, const Run& run) {
   for (int i = run.begin; i < end_of(run); ++i) {
     const double sigma = run.schedule.sigmas[static_cast<size_t>(i)],
                  next = run.schedule.sigmas[static_cast<size_t>(i) + 1];
+    x = begun(x, run, i);
     const Tensor clean = clean_from(network_output(denoise, x, run, i), x, run, i);
     x = weighted_sum(next / sigma, x, 1 - next / sigma, clean);  // x + (x - clean) / sigma * (next - sigma)
     x = finished(x, clean, run, i);

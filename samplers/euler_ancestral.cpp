@@ -15,6 +15,7 @@ Tensor sample_euler_ancestral(const Denoise& denoise, Tensor x, const Run& run) 
     const double up = std::sqrt(std::max(next * next * (sigma * sigma - next * next), 0.0)) / sigma;
     const double down = std::sqrt(std::max(next * next - up * up, 0.0));
 
+    x = begun(x, run, i);
     const Tensor clean = clean_from(network_output(denoise, x, run, i), x, run, i);
     x = weighted_sum(down / sigma, x, 1 - down / sigma, clean);
     x = weighted_sum(1, x, up, run.noise(x.shape()));

@@ -12,10 +12,12 @@ Tensor sample_heun(const Denoise& denoise, Tensor x, const Run& run) {
   for (int i = run.begin; i < end_of(run); i += 2) {
     const double sigma = run.schedule.sigmas[static_cast<size_t>(i)],
                  next = run.schedule.sigmas[static_cast<size_t>(i) + 1];
+    x = begun(x, run, i);
     const Tensor clean = clean_from(network_output(denoise, x, run, i), x, run, i);
     const Tensor d = derivative(clean, x, sigma);
-    const Tensor guess = finished(weighted_sum(1, x, next - sigma, d), clean, run, i);
+    Tensor guess = finished(weighted_sum(1, x, next - sigma, d), clean, run, i);
     if (i + 1 == end_of(run)) return guess;
+    guess = begun(guess, run, i + 1);
 
     const Tensor clean_there = clean_from(network_output(denoise, guess, run, i + 1), guess, run, i + 1);
     const Tensor d_there = derivative(clean_there, guess, next);

@@ -14,6 +14,7 @@ Tensor sample_lcm(const Denoise& denoise, Tensor x, const Run& run) {
     const double c_skip = sigma_data * sigma_data / (scaled * scaled + sigma_data * sigma_data);
     const double c_out = scaled / std::hypot(scaled, sigma_data);
 
+    x = begun(x, run, i);
     const Tensor estimate = clean_from(network_output(denoise, x, run, i), x, run, i);
     const Tensor clean = weighted_sum(c_out, estimate, c_skip, x);
     x = i + 1 < end_of(run) ? add_noise(schedule, clean, run.noise(x.shape()), i + 1) : clean;

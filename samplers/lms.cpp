@@ -34,6 +34,7 @@ Tensor sample_lms(const Denoise& denoise, Tensor x, const Run& run) {
   std::deque<Tensor> derivatives;  // newest first
   for (int i = run.begin; i < end_of(run); ++i) {
     const double sigma = sigmas[static_cast<size_t>(i)];
+    x = begun(x, run, i);
     const Tensor clean = clean_from(network_output(denoise, x, run, i), x, run, i);
     derivatives.push_front(weighted_sum(1 / sigma, x, -1 / sigma, clean));
     if (derivatives.size() > most) derivatives.pop_back();

@@ -46,6 +46,7 @@ Tensor sample_pndm(const Denoise& denoise, Tensor x, const Run& run) {
   Tensor start, sum;
   // As in diffusers the method counts evaluations from the run's begin, also for image-to-image.
   for (int i = run.begin, count = 0; i < end_of(run); ++i, ++count) {
+    x = begun(x, run, i);
     const Tensor output = network_output(denoise, x, run, i);
     const Tensor clean = run.on_step ? clean_from(output, x, run, i) : Tensor();
     const int64_t t = timestep(i);

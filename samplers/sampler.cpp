@@ -11,12 +11,20 @@
 
 namespace heddle {
 
-Tensor network_output(const Denoise& denoise, const Tensor& x, const Run& run, int index) {
-  const Level level = run.schedule.level(index);
+Tensor begun(const Tensor& x, const Run& run, int index) {
+  return run.before ? run.before(run.schedule.evaluations[static_cast<size_t>(index)], x) : x;
+}
+
+Tensor network_input(const Schedule& schedule, const Tensor& x, int index) {
+  const Level level = schedule.level(index);
   const double r = std::hypot(level.signal, level.noise);  // 1 but for solvers of Karras et al.'s form
-  const bool unit = std::abs(r - 1) < 1e-9;
-  const Tensor output =
-      to(denoise(unit ? x : scale(x, 1 / r), run.schedule.evaluations[static_cast<size_t>(index)]), DType::f32);
+  return std::abs(r - 1) < 1e-9 ? x : scale(x, 1 / r);
+}
+
+Tensor network_output(const Denoise& denoise, const Tensor& x, const Run& run, int index) {
+  const Tensor output = to(denoise(network_input(run.schedule, x, index),
+                                   run.schedule.evaluations[static_cast<size_t>(index)]),
+                           DType::f32);
   if (!(output.shape() == x.shape()))
     fail(ErrorCode::internal, "sampler", "an answer of shape " + x.shape().text(), output.shape().text());
   return output;

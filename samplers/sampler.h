@@ -16,6 +16,9 @@ using Denoise = std::function<Tensor(const Tensor& x, const Evaluation& at)>;
 // estimate; the state that it returns goes on. It may throw to end the run.
 using OnStep = std::function<Tensor(const Evaluation& at, const Tensor& x, const Tensor& clean)>;
 
+// Called before every evaluation with the state; the state that it returns takes its place.
+using BeforeEvaluation = std::function<Tensor(const Evaluation& at, const Tensor& x)>;
+
 // Standard normals, f32, of this shape.
 using NoiseSource = std::function<Tensor(const Shape& shape)>;
 
@@ -24,6 +27,7 @@ struct Run {
   int begin = 0;      // the first evaluation; begin_index() for image-to-image
   NoiseSource noise;  // asked where draws_noise() says so, once a step, in order
   OnStep on_step;     // may be empty
+  BeforeEvaluation before = {};  // may be empty
 };
 
 // `x` f32 at the level before evaluation run.begin: normals times init_noise_sigma, or add_noise(). Returns the last
@@ -46,7 +50,11 @@ Tensor sample_dpm_multistep(const Denoise& denoise, Tensor x, const Run& run);
 Tensor sample_unipc(const Denoise& denoise, Tensor x, const Run& run);
 
 // What every solver does around its own lines.
-// The network's answer to state x, f32. Solvers of Karras et al.'s form hand it x / sqrt(sigma^2 + 1).
+// The state that evaluation `index` begins from.
+Tensor begun(const Tensor& x, const Run& run, int index);
+// What the network is shown of state x: solvers of Karras et al.'s form hand it x / sqrt(sigma^2 + 1). Differentiable.
+Tensor network_input(const Schedule& schedule, const Tensor& x, int index);
+// The network's answer to state x, f32.
 Tensor network_output(const Denoise& denoise, const Tensor& x, const Run& run, int index);
 // The limited clean estimate from the network's answer to x.
 Tensor clean_from(const Tensor& output, const Tensor& x, const Run& run, int index);

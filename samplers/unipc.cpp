@@ -107,6 +107,7 @@ Tensor sample_unipc(const Denoise& denoise, Tensor x, const Run& run) {
   Tensor last;  // the corrected state one step ago
   int last_order = 0;
   for (int i = run.begin; i < end_of(run); ++i) {
+    x = begun(x, run, i);
     const Tensor output = network_output(denoise, x, run, i);
     const Tensor clean = clean_from(output, x, run, i);
     const Tensor answer = config.predict_x0 ? clean : noise_estimate(config.prediction, output, x, schedule.level(i));

@@ -49,6 +49,12 @@ AttentionLayer::AttentionLayer(const Scope& scope, AttentionSite site, const Opt
 
 Tensor AttentionLayer::operator()(const Tensor& x, const Tensor& keys, const SiteTokens& tokens, const Tensor& residual,
                                   AttentionContext& context) const {
+  return attend_layer(site_, residual, context,
+                      [&](const Tensor& added) { return compute(x, keys, tokens, added, context); });
+}
+
+Tensor AttentionLayer::compute(const Tensor& x, const Tensor& keys, const SiteTokens& tokens, const Tensor& residual,
+                               AttentionContext& context) const {
   const int64_t heads = site_.heads, dim = site_.head_dim;
   std::vector<Tensor> parts;  // q, k, v [B,N,H,D]
   if (self_) {
@@ -96,13 +102,24 @@ SpatialTransformer::SpatialTransformer(const Scope& scope, const TransformerOpti
   out_ = Linear::matrix_or_1x1(scope / "proj_out", o.inner(), o.channels);
 }
 
+SpatialTransformer::Tokens SpatialTransformer::tokens(int64_t height, int64_t width, int64_t text) const {
+  const TokenLayout image{{.name = "image", .height = height, .width = width}};
+  return {{image, image}, {image, {{.name = "text", .width = text}}}};
+}
+
+void SpatialTransformer::list_tokens(int64_t height, int64_t width, int64_t text, std::vector<SiteTokens>& out) const {
+  const Tokens of = tokens(height, width, text);
+  for (const Block& block : blocks_) {
+    out.push_back(block.only_cross ? of.cross : of.self);
+    out.push_back(of.cross);
+  }
+}
+
 Tensor SpatialTransformer::operator()(const Tensor& x, const BlockInput& input) const {
-  const TokenLayout image{{.name = "image", .height = x.dim(1), .width = x.dim(2)}};
-  const SiteTokens self{image, image};
-  const SiteTokens cross{image, {{.name = "text", .width = input.text.dim(1)}}};
+  const Tokens of = this->tokens(x.dim(1), x.dim(2), input.text.dim(1));
   const Shape as_tokens{x.dim(0), x.dim(1) * x.dim(2), x.dim(3)};
   Tensor tokens = in_(reshape(norm_(x), as_tokens));
-  for (const Block& block : blocks_) tokens = block(tokens, input, self, cross);
+  for (const Block& block : blocks_) tokens = block(tokens, input, of.self, of.cross);
   return reshape(out_(tokens, reshape(x, as_tokens)), x.shape());
 }
 

@@ -70,6 +70,9 @@ class AttentionLayer {
                     AttentionContext& context) const;
 
  private:
+  Tensor compute(const Tensor& x, const Tensor& keys, const SiteTokens& tokens, const Tensor& residual,
+                 AttentionContext& context) const;
+
   AttentionSite site_;
   bool self_, upcast_;
   Linear qkv_, q_, kv_, out_;
@@ -82,8 +85,14 @@ class SpatialTransformer {
  public:
   SpatialTransformer(const Scope& scope, const TransformerOptions& options, SiteList& sites);
   Tensor operator()(const Tensor& x, const BlockInput& input) const;
+  // The tokens of each site, in the order of evaluation, on a map of this size with so many text tokens.
+  void list_tokens(int64_t height, int64_t width, int64_t text, std::vector<SiteTokens>& out) const;
 
  private:
+  struct Tokens {
+    SiteTokens self, cross;
+  };
+  Tokens tokens(int64_t height, int64_t width, int64_t text) const;
   struct Block {
     Block(const Scope& scope, const TransformerOptions& options, const std::string& site, SiteList& sites);
     Tensor operator()(const Tensor& tokens, const BlockInput& input, const SiteTokens& self,

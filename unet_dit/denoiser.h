@@ -22,6 +22,8 @@ class Denoiser {
   virtual ~Denoiser() = default;
   // Every attention of the network, in the order of evaluation.
   virtual const std::vector<AttentionSite>& sites() const = 0;
+  // The tokens of each site for latents of height x width and a text of so many states.
+  virtual std::vector<SiteTokens> site_tokens(int64_t height, int64_t width, int64_t text) const = 0;
   // sample [B,C,H,W] f32 (scaled as the sampler says), timesteps [B] f32 -> the raw prediction [B,C',H,W] f32.
   // Differentiable in the sample. Lanes and moment travel in `context`.
   virtual Tensor operator()(const Tensor& sample, const Tensor& timesteps, const Conditioning& conditioning,

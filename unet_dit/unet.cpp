@@ -1,6 +1,8 @@
 // UNet2DConditionModel, read top to bottom as the paper's figure: embed, down, mid, up, out.
 #include "unet_dit/unet.h"
 
+#include <tuple>
+
 #include "kernels/core/error.h"
 #include "kernels/ops/checkpoint.h"
 #include "kernels/ops/elementwise.h"
@@ -208,6 +210,27 @@ Tensor UNet::run(const ResnetBlock& resnet, const SpatialTransformer* transforme
   };
   const std::vector<Tensor> inputs{x, input.time, input.text};
   return (checkpointing_ ? checkpoint(block, inputs) : block(inputs))[0];
+}
+
+std::vector<SiteTokens> UNet::site_tokens(int64_t height, int64_t width, int64_t text) const {
+  std::vector<SiteTokens> out;
+  const auto list = [&](const Stage& stage, size_t i) {
+    if (i < stage.transformers.size()) stage.transformers[i].list_tokens(height, width, text, out);
+  };
+  std::vector<std::pair<int64_t, int64_t>> sizes;  // of the levels on the way down
+  const int64_t less = config_.downsample_padding == 1 ? 1 : 2;
+  for (const Stage& stage : down_) {
+    for (size_t i = 0; i < stage.resnets.size(); ++i) list(stage, i);
+    sizes.emplace_back(height, width);
+    if (stage.resample) height = (height - less) / 2 + 1, width = (width - less) / 2 + 1;
+  }
+  for (size_t i = 0; i < mid_.resnets.size(); ++i) list(mid_, i);
+  for (const Stage& stage : up_) {
+    for (size_t i = 0; i < stage.resnets.size(); ++i) list(stage, i);
+    sizes.pop_back();
+    if (stage.resample) std::tie(height, width) = sizes.back();
+  }
+  return out;
 }
 
 Tensor UNet::operator()(const Tensor& sample, const Tensor& timesteps, const Conditioning& conditioning,

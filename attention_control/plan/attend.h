@@ -1,30 +1,54 @@
 // The one entry point of all attention. Models call it; nothing else computes attention.
 #pragma once
 
+#include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
+#include "attention_control/plan/captures.h"
+#include "attention_control/plan/lane.h"
 #include "attention_control/plan/moment.h"
 #include "attention_control/plan/site.h"
 #include "kernels/core/tensor.h"
 
 namespace heddle {
 
-// A named part of the batch: rows [begin, end).
-struct Lane {
-  std::string name;  // "cond", "uncond", "source", "target", "perturbed"
-  int64_t begin = 0, end = 0;
+class CompiledPlan;
+
+// Kept results of layers, by slot and site. A slot has one content at a time.
+class Bank {
+ public:
+  void put(const std::string& slot, int site, Tensor value) { kept_[{slot, site}] = std::move(value); }
+  const Tensor& at(const std::string& slot, int site) const;  // Error(internal) where nothing was kept
+  void clear() { kept_.clear(); }
+  int64_t bytes() const;
+
+ private:
+  std::map<std::pair<std::string, int>, Tensor> kept_;
 };
 
 // What is true of one evaluation of a network. A default one is a plain evaluation outside any run.
 struct AttentionContext {
   Moment moment;
   std::vector<Lane> lanes;
+  const CompiledPlan* plan = nullptr;
+  Captures* captures = nullptr;
+  Bank* bank = nullptr;
+  int stop_after = -1;  // depth of the last site that is needed; StopEvaluation is thrown behind it
 };
+
+// Ends an evaluation whose captures are complete: nothing behind them can change a loss.
+struct StopEvaluation {};
 
 // q [B,Nq,H,D], k and v [B,Nk,H,D(v)] -> [B,Nq,H,Dv]; strided views of joined projections are welcome. Error(internal)
 // when the tensors contradict what the site and its token layouts state.
 Tensor attend(const AttentionSite& site, const SiteTokens& tokens, const Tensor& q, const Tensor& k, const Tensor& v,
               AttentionContext& context);
+
+// Around a whole attention layer: residual + compute(), or the residual + what a plan kept instead of computing.
+// `compute(residual)` returns the layer's projected result added to the residual, or alone where that is undefined.
+Tensor attend_layer(const AttentionSite& site, const Tensor& residual, AttentionContext& context,
+                    const std::function<Tensor(const Tensor& residual)>& compute);
 
 }  // namespace heddle

@@ -2,9 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
+#include <limits>
 
 namespace heddle {
 
+// denoise: a solver's step. invert: the same, towards noise. guide: the conditional rows alone, for a loss.
 enum class Pass : uint8_t { denoise, invert, guide };
 
 struct Moment {
@@ -13,6 +16,25 @@ struct Moment {
   double sigma = 0;
   int stage = 0;  // evaluation within a step: 0 first, 1 second (Heun and other second-order solvers)
   Pass pass = Pass::denoise;
+};
+
+// Steps [begin, end) of a run.
+struct Steps {
+  int begin = 0, end = std::numeric_limits<int>::max();
+  bool contains(int step) const { return begin <= step && step < end; }
+  bool empty() const { return begin >= end; }
+  bool operator==(const Steps&) const = default;
+};
+
+class Passes {
+ public:
+  constexpr Passes(std::initializer_list<Pass> passes) {
+    for (Pass p : passes) bits_ |= 1u << static_cast<unsigned>(p);
+  }
+  constexpr bool contains(Pass p) const { return (bits_ >> static_cast<unsigned>(p)) & 1u; }
+
+ private:
+  unsigned bits_ = 0;
 };
 
 }  // namespace heddle

@@ -29,7 +29,7 @@ const std::map<std::string, std::set<std::string>>& arrows() {
         {"attention_control/plan", {"kernels"}},
         {"unet_dit", models},
         {"encoders", models},
-        {"attention_control/plugins", {"kernels", "attention_control/plan"}},
+        {"attention_control/plugins", {"kernels", "io", "attention_control/plan"}},
         {"pipelines", pipelines},
         {"cli", doors},
         {"capi", doors},

@@ -1,0 +1,106 @@
+// PlanBuilder: where methods say what should be true of attention in a run. Nothing is computed here; the planner
+// resolves what was declared.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "attention_control/plan/edit.h"
+#include "attention_control/plan/hooks.h"
+#include "attention_control/plan/words.h"
+
+namespace heddle {
+
+// One prompt of the run. Its lanes are called NAME.cond and NAME.uncond, or cond and uncond where there is one member.
+struct Member {
+  std::string name;
+  PromptTokens words;
+};
+
+// What is known of a run before its first step.
+struct RunShape {
+  std::vector<AttentionSite> sites;  // in the order of evaluation
+  std::vector<SiteTokens> tokens;    // of each site, at this size and length of text
+  std::vector<Member> members;
+  bool guided = true;    // uncond lanes are evaluated
+  int steps = 1;         // of the solver
+  int64_t pictures = 1;  // rows of each lane
+  int64_t height = 0, width = 0;  // of the latents
+};
+
+class PlanBuilder;
+
+// Edits at one site; the setters narrow where they hold.
+class SiteScope {
+ public:
+  const AttentionSite& site() const;
+  const SiteTokens& tokens() const;
+
+  SiteScope lane(Branch branch) const;
+  SiteScope member(int member) const;
+  SiteScope during(Steps steps) const;
+  SiteScope passes(Passes passes) const;
+  SiteScope on(const std::string& branch) const;  // verbs then address this branch
+
+  const SiteScope& declare(Verb verb) const;
+
+ private:
+  friend class PlanBuilder;
+  PlanBuilder* plan_ = nullptr;
+  Edit edit_{};
+};
+
+// Which sites; conditions that are not given do not restrict.
+struct SiteSelect {
+  std::vector<AttentionKind> kinds;
+  int64_t query_tokens = 0;                        // exactly so many queries
+  std::vector<std::string> names;                  // exactly these, or those that begin with "NAME."
+  std::function<bool(const SiteScope&)> also = {};
+  std::string text;                                // for the error: "self-attention of at most 256 tokens"
+};
+
+class PlanBuilder {
+ public:
+  explicit PlanBuilder(const RunShape& run) : run_(run) {}
+
+  const RunShape& run() const { return run_; }
+  // Shares of the run as steps: [floor(from n), floor(to n)).
+  Steps steps(double from, double to) const;
+
+  // Error(usage) naming the sites there are where none matches.
+  std::vector<SiteScope> sites(const SiteSelect& select);
+
+  Hooks hooks;
+  std::vector<PredictionTerm> predictions;
+  std::optional<DropGuidance> drop_guidance;
+
+  // Set by whoever calls a method's declare().
+  void speaks(std::string method, std::string where, std::string over);
+  const std::string& where() const { return where_; }
+  const std::string& method() const { return method_; }
+  const std::vector<Edit>& edits() const { return edits_; }
+
+ private:
+  friend class SiteScope;
+  RunShape run_;
+  std::string method_, where_, over_;
+  std::vector<Edit> edits_;
+};
+
+// Prompts that a method brings itself, one member each; the first is the source or reference.
+struct MethodPrompts {
+  std::vector<std::pair<std::string, std::string>> members;  // name, prompt
+  bool shared_noise = false;                                 // all members begin with the same noise
+};
+
+// A method: what a plugin file implements. It outlives the run; its hooks may keep state in it.
+class Method {
+ public:
+  virtual ~Method() = default;
+  virtual std::optional<MethodPrompts> prompts() const { return std::nullopt; }
+  virtual void declare(PlanBuilder& plan) = 0;
+};
+
+}  // namespace heddle

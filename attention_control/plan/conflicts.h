@@ -1,0 +1,24 @@
+// Conflicts: what the planner refuses, each message with both sides and the ways out.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "attention_control/plan/builder.h"
+
+namespace heddle {
+
+// Where something is claimed, in words: "up.0.block1.depth0.self, lane target.cond, steps 4-9".
+std::string place_text(const std::string& site, const std::string& lane, const Steps& steps, int total);
+
+// Of edits that exclude each other, those that `over:` lets stand; Error(usage) where two remain.
+// `what` is the claim ("take v", "reuse the layer").
+std::vector<const Edit*> settle(std::vector<const Edit*> claims, const std::string& what, const std::string& place);
+
+// Error(usage) for an edit or capture on a layer whose result another method reuses without absorbing it.
+void refuse_on_reused(const Edit& reuse, const Edit& other, const std::string& place);
+
+// Error(usage) where a lane that an edit reads is not part of the run.
+void check_lanes(const Edit& edit, const RunShape& run, const std::vector<Branch>& branches);
+
+}  // namespace heddle

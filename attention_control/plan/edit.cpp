@@ -1,0 +1,71 @@
+// Edits in words.
+#include "attention_control/plan/edit.h"
+
+#include "kernels/core/error.h"
+
+namespace heddle {
+namespace {
+
+std::string number(double value) {
+  char text[32];
+  std::snprintf(text, sizeof(text), "%.6g", value);
+  return text;
+}
+
+std::string lane_text(const LaneRef& ref) {
+  std::string text;
+  if (ref.member) text = "member " + std::to_string(*ref.member);
+  if (ref.branch) text += (text.empty() ? "" : ", ") + name_of(*ref.branch);
+  return text.empty() ? "itself" : text;
+}
+
+const char* role_text(Role role) {
+  return role == Role::q ? "q" : role == Role::k ? "k" : "v";
+}
+
+std::string keys_text(const std::vector<int64_t>& keys) {
+  return std::to_string(keys.size()) + (keys.size() == 1 ? " key" : " keys");
+}
+
+struct Phrase {
+  std::string operator()(const Temper& t) const {
+    const std::string where = t.query.empty() && t.key.empty() ? "" : " of " + t.query + " at " + t.key;
+    return "temper " + number(t.tau) + where;
+  }
+  std::string operator()(const AddScore& b) const { return b.term.text; }
+  std::string operator()(const Gain& g) const { return g.text; }
+  std::string operator()(const Extend& e) const {
+    std::string text = "extend by " + e.text;
+    if (e.log_gain != 0) text += ", bias " + number(e.log_gain);
+    if (e.key_scale != 1) text += ", keys times " + number(e.key_scale);
+    return text;
+  }
+  std::string operator()(const AddBranch& b) const {
+    return "branch " + b.name + (b.identity ? " (identity)" : "") + " times " + number(b.weight);
+  }
+  std::string operator()(const Weigh& w) const { return w.text.empty() ? "weight " + number(w.constant) : w.text; }
+  std::string operator()(const Take& t) const {
+    return std::string("take ") + role_text(t.role) + " from " + lane_text(t.lane) +
+           (t.region.defined() ? " in a region" : "");
+  }
+  std::string operator()(const Shaping& s) const { return s.function.text + " on " + role_text(s.role); }
+  std::string operator()(const Blend& b) const {
+    return "blend " + number(b.weight) + " of " + lane_text(b.lane) + (b.region.defined() ? " in a region" : "");
+  }
+  std::string operator()(const Capture& c) const {
+    return "capture " + c.name + ", " + keys_text(c.keys) + (c.raw ? ", raw" : "") +
+           (c.mean_over_heads ? "" : ", each head");
+  }
+  std::string operator()(const Keep& k) const { return "keep " + k.slot + (k.text.empty() ? "" : " (" + k.text + ")"); }
+  std::string operator()(const Reuse& r) const { return "reuse " + r.slot; }
+  std::string operator()(const Rewrite& r) const { return "rewrite the map: " + r.reason; }
+};
+
+}  // namespace
+
+std::string text_of(const Edit& edit) {
+  const std::string branch = edit.branch == "base" ? "" : edit.branch + ": ";
+  return branch + std::visit(Phrase{}, edit.verb);
+}
+
+}  // namespace heddle

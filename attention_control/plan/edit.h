@@ -1,0 +1,122 @@
+// Edits: the verbs of the attention plan as data. For one site and lane a plan is
+//   out = sum_b w_b * softmax over the union of sources s of [scale q_b.k_s / tau + terms_s] * (g_s v_s),
+// and every verb edits one field of it. Branch "base" is what the network itself would do.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "attention_control/plan/term.h"
+
+namespace heddle {
+
+enum class Role : uint8_t { q, k, v };
+
+// The projections at a site, for functions that look at other lanes. Tensors are [R,N,H,D].
+class LaneTensors {
+ public:
+  virtual ~LaneTensors() = default;
+  virtual Tensor of(Role role, const LaneRef& lane) const = 0;  // unedited
+  virtual const TermPlace& place() const = 0;
+};
+
+// `text` names the function in explain; equal texts of one method are one function.
+struct ShapeFn {
+  std::string text;
+  std::function<Tensor(const Tensor& x, const LaneTensors& lanes)> apply;
+};
+
+// Softmax temperature of the content scores, between two segments or (empty) all. Factors multiply.
+struct Temper {
+  double tau = 1;
+  std::string query, key;
+};
+struct AddScore {
+  Term term;
+};
+// Probabilities of keys times a factor after the softmax, not renormalised: factors [Nk] f32, for all rows.
+struct Gain {
+  std::string text;
+  Tensor factors;
+};
+// More keys and values in the same softmax: those of another lane.
+struct Extend {
+  std::string text;
+  LaneRef lane;
+  double log_gain = 0;   // added to each of their scores
+  double key_scale = 1;  // their keys times this
+  std::vector<Term> terms;
+};
+// A softmax of its own, added with a weight. Queries, keys and values start as those of the base branch before its
+// edits; edits address it by name.
+struct AddBranch {
+  std::string name;
+  double weight = 1;
+  bool identity = false;  // the output is v: every query looks at itself only
+};
+// The weight of a branch, for each query: [1|R,Nq] f32, or made at run time.
+struct Weigh {
+  std::string text;
+  double constant = 1;
+  std::function<Tensor(const TermPlace&)> at_run_time = {};
+};
+// q, k or v of another lane in place of one's own, for the queries of `region` ([Nq] of 0 and 1; undefined: all).
+struct Take {
+  Role role = Role::k;
+  LaneRef lane;
+  Tensor region = {};
+};
+struct Shaping {
+  Role role = Role::q;
+  ShapeFn function;
+};
+// The output moved towards another lane's: out + w (other - out), w [Nq] f32 or a constant.
+struct Blend {
+  LaneRef lane;
+  double weight = 1;
+  Tensor region = {};
+};
+// Columns of the map, read into captures. `raw`: of the network's own attention, before any edit.
+struct Capture {
+  std::string name;
+  std::vector<int64_t> keys;  // positions among the site's keys
+  bool mean_over_heads = true;
+  bool raw = false;
+};
+// The layer's result (after its output projection) put into a slot; `combine` may join its lanes first.
+struct Keep {
+  std::string slot;
+  std::string text;
+  std::function<Tensor(const Tensor& out, const std::vector<Lane>& lanes)> combine = {};
+};
+// The slot's content in place of the computation, for all lanes of the evaluation.
+struct Reuse {
+  std::string slot;
+  std::vector<std::string> absorbs = {};  // methods whose edits the kept result already carries
+};
+// Any function of the full map [R,H,Nq,Nk]; it costs the reference path, for a stated reason.
+struct Rewrite {
+  std::string reason;
+  std::function<Tensor(const Tensor& probabilities, const LaneTensors& lanes)> apply;
+};
+
+using Verb = std::variant<Temper, AddScore, Gain, Extend, AddBranch, Weigh, Take, Shaping, Blend, Capture, Keep, Reuse, Rewrite>;
+
+struct Edit {
+  std::string method;  // who asks
+  std::string where;   // the line of the preset, for errors
+  std::string over;    // a method whose exclusive claims give way to this one's
+  int site = 0;        // depth
+  LaneSelect lanes;
+  Steps steps;
+  Passes passes{Pass::denoise, Pass::guide};
+  std::string branch = "base";
+  Verb verb;
+};
+
+std::string text_of(const Edit& edit);  // one phrase for explain
+
+}  // namespace heddle

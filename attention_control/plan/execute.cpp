@@ -1,0 +1,191 @@
+// Around the softmax: take, shape, gain before; the sum of branches and captures after.
+#include "attention_control/plan/execute.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "attention_control/plan/planner.h"
+#include "kernels/core/error.h"
+#include "kernels/ops/elementwise.h"
+#include "kernels/ops/view.h"
+
+namespace heddle {
+namespace {
+
+const Captures no_captures;
+
+Tensor rows(const Tensor& x, const Lane& lane) {
+  return lane.begin == 0 && lane.end == x.dim(0) ? x : slice(x, 0, lane.begin, lane.end);
+}
+
+// [1|R,Nq] as a factor of [R,Nq,H,D].
+Tensor over_queries(const Tensor& w, DType dtype) {
+  const Tensor rows = w.rank() == 1 ? reshape(w, {1, w.dim(0)}) : w;
+  return to(reshape(rows, {rows.dim(0), rows.dim(1), 1, 1}), dtype);
+}
+
+Tensor with_gains(const Tensor& v, const std::vector<Gain>& gains) {
+  Tensor out = v;
+  for (const Gain& gain : gains) {
+    const Tensor g = gain.factors.rank() == 1 ? reshape(gain.factors, {1, gain.factors.dim(0)}) : gain.factors;
+    out = multiply(out, to(reshape(g, {g.dim(0), g.dim(1), 1, 1}), v.dtype()));
+  }
+  return out;
+}
+
+// The weight of a branch as one constant and a factor for each query (undefined: none).
+std::pair<double, Tensor> weight_of(const BranchProgram& branch, const LaneRun& lane) {
+  Tensor factor = branch.region.defined() ? reshape(branch.region, {1, branch.region.count()}) : Tensor();
+  for (const Weigh& w : branch.weights) {
+    const Tensor one = w.at_run_time(lane.place());
+    factor = factor.defined() ? multiply(factor, one) : one;
+  }
+  return {branch.weight, factor};
+}
+
+Tensor weighed(const Tensor& out, const std::pair<double, Tensor>& weight) {
+  Tensor result = weight.first == 1 ? out : scale(out, weight.first);
+  return weight.second.defined() ? multiply(result, over_queries(weight.second, out.dtype())) : result;
+}
+
+class ProgramRun {
+ public:
+  ProgramRun(const Program& program, const SiteCall& call, const Lane& lane)
+      : program_(program), call_(call), lane_(lane), run_(call, lane) {
+    const CompiledPlan* plan = call.context.plan;
+    reference_ = program.rewrite || (plan != nullptr && plan->least == Tier::reference);
+  }
+
+  Tensor operator()() {
+    read_raw();
+    Tensor out;
+    for (size_t i = 0; i < program_.branches.size(); ++i) {
+      const BranchProgram& branch = program_.branches[i];
+      const auto weight = weight_of(branch, run_);
+      const bool read = i < program_.base_count && reads_columns();
+      if (weight.first == 0 && !read) continue;
+      const Tensor one = weighed(output(branch, weight, read), weight);
+      if (weight.first != 0) out = out.defined() ? add(out, one) : one;
+    }
+    publish();
+    if (!out.defined()) out = Tensor::zeros(run_.of(Role::q, {}).shape(), call_.q.dtype());
+    return out;
+  }
+
+ private:
+  bool reads_columns() const {
+    return std::ranges::any_of(program_.captures, [](const Capture& c) { return !c.raw; });
+  }
+
+  Softmaxed softmax(const BranchProgram& branch) const {
+    return reference_ ? reference_softmax(branch, run_, program_.rewrite ? &*program_.rewrite : nullptr)
+                      : fused_softmax(branch, run_);
+  }
+
+  Tensor output(const BranchProgram& branch, const std::pair<double, Tensor>& weight, bool read) {
+    if (branch.identity) return prepare(branch, run_).v;
+    const Softmaxed done = softmax(branch);
+    if (read) {
+      for (const Capture& capture : program_.captures) {
+        if (!capture.raw) collect(capture, done, weight.second);
+      }
+    }
+    return done.out;
+  }
+
+  // The map of base and its variants in regions: each counts where its region is.
+  void collect(const Capture& capture, const Softmaxed& done, const Tensor& region) {
+    Tensor columns = done.columns(capture.keys, capture.mean_over_heads);
+    if (program_.base_count > 1 && region.defined()) {
+      const Shape shape = capture.mean_over_heads ? Shape{region.dim(0), region.dim(1), 1}
+                                                  : Shape{region.dim(0), 1, region.dim(1), 1};
+      columns = multiply(columns, reshape(region, shape));
+    }
+    Tensor& total = read_[&capture];
+    total = total.defined() ? add(total, columns) : columns;
+  }
+
+  // Raw maps come first: run-time terms of this very site may look at them.
+  void read_raw() {
+    const bool raw = std::ranges::any_of(program_.captures, [](const Capture& c) { return c.raw; });
+    if (!raw) return;
+    const Softmaxed plain = reference_ ? reference_softmax({}, run_, nullptr) : fused_softmax({}, run_);
+    for (const Capture& capture : program_.captures) {
+      if (capture.raw) publish(capture, plain.columns(capture.keys, capture.mean_over_heads));
+    }
+  }
+
+  void publish() {
+    for (const Capture& capture : program_.captures) {
+      if (!capture.raw) publish(capture, read_.at(&capture));
+    }
+  }
+
+  void publish(const Capture& capture, const Tensor& values) {
+    if (call_.context.captures != nullptr)
+      call_.context.captures->add(capture.name, {call_.site, call_.tokens, lane_, capture.keys, values});
+  }
+
+  const Program& program_;
+  const SiteCall& call_;
+  const Lane& lane_;
+  LaneRun run_;
+  bool reference_ = false;
+  std::map<const Capture*, Tensor> read_;
+};
+
+}  // namespace
+
+LaneRun::LaneRun(const SiteCall& call, const Lane& lane)
+    : call_(call),
+      lane_(lane),
+      place_{call.site, call.tokens, lane_, call.context.moment,
+             call.context.captures != nullptr ? *call.context.captures : no_captures} {}
+
+Tensor LaneRun::of(Role role, const LaneRef& ref) const {
+  const Tensor& x = role == Role::q ? call_.q : role == Role::k ? call_.k : call_.v;
+  if (ref.own()) return rows(x, lane_);
+  const Lane* other = find_lane(call_.context.lanes, ref, lane_);
+  if (other == nullptr || other->rows() != lane_.rows()) {
+    fail(ErrorCode::internal, "attend " + call_.site.name, "the other lane that " + lane_.name + " reads, with as many rows",
+         other == nullptr ? "no such lane in this evaluation" : std::to_string(other->rows()) + " rows");
+  }
+  return rows(x, *other);
+}
+
+BranchInputs prepare(const BranchProgram& branch, const LaneRun& lane) {
+  const AttentionSite& site = lane.call().site;
+  std::array<Tensor, 3> qkv;
+  for (const Role role : {Role::q, Role::k, Role::v})
+    qkv[static_cast<size_t>(role)] = lane.of(role, branch.takes[static_cast<size_t>(role)]);
+  for (const Shaping& shape : branch.shapes) {
+    Tensor& x = qkv[static_cast<size_t>(shape.role)];
+    x = shape.function.apply(x, lane);
+  }
+  const double base = site.scale != 0 ? site.scale : 1.0 / std::sqrt(static_cast<double>(qkv[0].dim(3)));
+  BranchInputs in{.q = qkv[0], .k = qkv[1], .v = with_gains(qkv[2], branch.gains), .scale = base / branch.tau,
+                  .terms = lower(branch.terms, lane.place()), .sources = {}};
+  in.empty_rows_are_zero = std::ranges::any_of(branch.terms, [](const Term& t) { return t.empty_rows_are_zero; });
+  for (const Extend& extend : branch.extends) {
+    const Tensor k = lane.of(Role::k, extend.lane);
+    in.sources.push_back({.k = extend.key_scale == 1 ? k : scale(k, extend.key_scale),
+                          .v = lane.of(Role::v, extend.lane),
+                          .terms = lower(extend.terms, lane.place()),
+                          .log_gain = extend.log_gain});
+  }
+  return in;
+}
+
+double segment_factor(const BranchProgram& branch, const std::string& query, const std::string& key) {
+  double tau = 1;
+  for (const Temper& t : branch.segment_tempers) {
+    if ((t.query.empty() || t.query == query) && (t.key.empty() || t.key == key)) tau *= t.tau;
+  }
+  return 1 / tau;
+}
+
+Tensor run_program(const Program& program, const SiteCall& call, const Lane& lane) {
+  return ProgramRun(program, call, lane)();
+}
+
+}  // namespace heddle

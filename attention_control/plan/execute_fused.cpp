@@ -1,0 +1,160 @@
+// A branch's softmax on the kernel: one call for each source and each pair of segments with a temperature of its own,
+// merged by log-sum-exp; columns by a second pass from the merged log-sum-exp. Nothing of size Nq x Nk is stored.
+#include <algorithm>
+#include <limits>
+
+#include "attention_control/plan/execute.h"
+#include "kernels/core/error.h"
+#include "kernels/ops/attention_columns.h"
+#include "kernels/ops/attention_merge.h"
+#include "kernels/ops/elementwise.h"
+#include "kernels/ops/view.h"
+
+namespace heddle {
+namespace {
+
+struct Range {
+  int64_t begin = 0, end = 0;
+  double factor = 1;  // on the scale, for ranges of keys
+};
+
+ScoreTerm part_of(const ScoreTerm& term, const Range& queries, const Range& keys) {
+  ScoreTerm out = term;
+  if (term.rows.dim(3) > 1) out.rows = slice(out.rows, 3, queries.begin, queries.end);
+  if (term.key_class.defined()) {
+    out.key_class = slice(term.key_class, 1, keys.begin, keys.end);
+  } else {
+    out.rows = slice(out.rows, 2, keys.begin, keys.end);
+  }
+  out.rows = contiguous(out.rows);
+  return out;
+}
+
+// The keys of one softmax in runs of equal factor, and the queries that share them.
+struct QueryGroup {
+  Range queries;
+  std::vector<Range> keys;
+};
+
+std::vector<QueryGroup> groups(const BranchProgram& branch, const SiteTokens& tokens) {
+  const int64_t queries = token_count(tokens.query), keys = token_count(tokens.key);
+  if (branch.segment_tempers.empty()) return {{{0, queries}, {{0, keys}}}};
+  std::vector<QueryGroup> out;
+  int64_t q = 0;
+  for (const TokenSegment& query : tokens.query) {
+    QueryGroup group{{q, q + query.tokens()}, {}};
+    int64_t k = 0;
+    for (const TokenSegment& key : tokens.key) {
+      const double factor = segment_factor(branch, query.name, key.name);
+      if (!group.keys.empty() && group.keys.back().factor == factor) {
+        group.keys.back().end += key.tokens();
+      } else {
+        group.keys.push_back({k, k + key.tokens(), factor});
+      }
+      k += key.tokens();
+    }
+    out.push_back(std::move(group));
+    q += query.tokens();
+  }
+  return out;
+}
+
+class FusedSoftmax {
+ public:
+  FusedSoftmax(const BranchProgram& branch, const LaneRun& lane)
+      : in_(prepare(branch, lane)), causal_(lane.call().site.causal), site_(lane.call().site.name),
+        groups_(groups(branch, lane.call().tokens)) {}
+
+  Tensor run() {
+    std::vector<Tensor> outs;
+    for (const QueryGroup& group : groups_) {
+      const AttentionResult done = merged(group);
+      check_rows(done.lse);
+      outs.push_back(done.out);
+      lse_.push_back(done.lse);
+    }
+    return outs.size() == 1 ? outs[0] : concat(outs, 1);
+  }
+
+  Tensor columns(const std::vector<int64_t>& keys, bool mean_over_heads) const {
+    std::vector<Tensor> parts;
+    for (size_t g = 0; g < groups_.size(); ++g) parts.push_back(group_columns(g, keys, mean_over_heads));
+    return parts.size() == 1 ? parts[0] : concat(parts, mean_over_heads ? 1 : 2);
+  }
+
+ private:
+  AttentionOptions options(const std::vector<ScoreTerm>& terms, const Range& queries, const Range& keys) const {
+    AttentionOptions o{.scale = in_.scale * keys.factor, .causal = causal_, .terms = {}};
+    for (const ScoreTerm& term : terms) o.terms.push_back(part_of(term, queries, keys));
+    return o;
+  }
+
+  Tensor queries_of(const Range& r) const {
+    return r.begin == 0 && r.end == in_.q.dim(1) ? in_.q : slice(in_.q, 1, r.begin, r.end);
+  }
+
+  static Tensor keys_of(const Tensor& x, const Range& r) {
+    return r.begin == 0 && r.end == x.dim(1) ? x : slice(x, 1, r.begin, r.end);
+  }
+
+  AttentionResult merged(const QueryGroup& group) const {
+    const Tensor q = queries_of(group.queries);
+    std::vector<AttentionResult> parts;
+    for (const Range& keys : group.keys) {
+      parts.push_back(attention(q, keys_of(in_.k, keys), keys_of(in_.v, keys), options(in_.terms, group.queries, keys)));
+    }
+    for (const BranchInputs::Source& source : in_.sources) {
+      const Range all{0, source.k.dim(1)};
+      AttentionResult one = attention(q, source.k, source.v, options(source.terms, group.queries, all));
+      if (source.log_gain != 0) one.lse = add_constant(one.lse, source.log_gain);
+      parts.push_back(one);
+    }
+    return parts.size() == 1 ? parts[0] : merge_attention(parts);
+  }
+
+  void check_rows(const Tensor& lse) const {
+    const bool masked = !in_.terms.empty() || std::ranges::any_of(in_.sources, [](const auto& s) { return !s.terms.empty(); });
+    if (!masked || in_.empty_rows_are_zero) return;
+    const Tensor dense = contiguous(lse);
+    const std::span<const float> values(dense.data<float>(), static_cast<size_t>(dense.count()));
+    if (std::ranges::find(values, -std::numeric_limits<float>::infinity()) != values.end())
+      fail(ErrorCode::usage, "attention " + site_, "a mask that leaves each query a key", "queries without any");
+  }
+
+  // Columns of the keys that lie in each run, then brought into the order asked.
+  Tensor group_columns(size_t g, const std::vector<int64_t>& keys, bool mean_over_heads) const {
+    const QueryGroup& group = groups_[g];
+    const Tensor q = queries_of(group.queries);
+    std::vector<Tensor> parts;
+    std::vector<int64_t> order(keys.size());
+    int64_t done = 0;
+    for (const Range& run : group.keys) {
+      Columns which{.keys = {}, .mean_over_heads = mean_over_heads};
+      for (size_t i = 0; i < keys.size(); ++i) {
+        if (keys[i] < run.begin || keys[i] >= run.end) continue;
+        order[i] = done++;
+        which.keys.push_back(keys[i] - run.begin);
+      }
+      if (!which.keys.empty())
+        parts.push_back(attention_columns(q, keys_of(in_.k, run), lse_[g], which, options(in_.terms, group.queries, run)));
+    }
+    if (parts.size() == 1) return parts[0];
+    return gather(concat(parts, -1), mean_over_heads ? 2 : 3, order);
+  }
+
+  BranchInputs in_;
+  bool causal_;
+  std::string site_;
+  std::vector<QueryGroup> groups_;
+  std::vector<Tensor> lse_;  // [R,H,Nq] of each group
+};
+
+}  // namespace
+
+Softmaxed fused_softmax(const BranchProgram& branch, const LaneRun& lane) {
+  auto run = std::make_shared<FusedSoftmax>(branch, lane);
+  const Tensor out = run->run();
+  return {out, [run](const std::vector<int64_t>& keys, bool mean) { return run->columns(keys, mean); }};
+}
+
+}  // namespace heddle

@@ -1,0 +1,217 @@
+// The plan as people read it: one paragraph for all sites and lanes that share a program.
+#include "attention_control/plan/explain.h"
+
+#include <algorithm>
+#include <set>
+
+namespace heddle {
+namespace {
+
+std::string segment_text(const TokenSegment& s) {
+  if (s.frames == 1 && s.height == 1) return s.name + " " + std::to_string(s.width);
+  const std::string plane = std::to_string(s.height) + "x" + std::to_string(s.width);
+  return s.name + " " + (s.frames > 1 ? std::to_string(s.frames) + "x" : "") + plane;
+}
+
+std::string layout_text(const TokenLayout& layout) {
+  std::string text;
+  for (const TokenSegment& s : layout) text += (text.empty() ? "" : " + ") + segment_text(s);
+  return text;
+}
+
+class Costs {
+ public:
+  Costs(const CompiledPlan& plan, const CompiledPlan::Section& section)
+      : program_(*section.program),
+        site_(plan.run().sites[static_cast<size_t>(section.site)]),
+        rows_(section.pass == Pass::guide ? 1 : plan.run().pictures) {
+    const SiteTokens& tokens = plan.run().tokens[static_cast<size_t>(section.site)];
+    queries_ = token_count(tokens.query);
+    keys_ = token_count(tokens.key);
+  }
+
+  int64_t column_keys() const {
+    int64_t count = 0;
+    for (const Capture& c : program_.captures) count += static_cast<int64_t>(c.keys.size());
+    return count;
+  }
+
+  int64_t extra_flops() const {
+    const int64_t products = 2 * rows_ * queries_ * site_.heads * site_.head_dim;
+    return (program_.calls() - 1) * 2 * products * keys_ + column_keys() * products;
+  }
+
+  int64_t extra_bytes() const {
+    int64_t bytes = 0;
+    const int64_t out = rows_ * queries_ * site_.heads * (site_.head_dim + 1) * 4;
+    if (program_.calls() > 1) bytes += program_.calls() * out;
+    for (const Capture& c : program_.captures)
+      bytes += rows_ * queries_ * static_cast<int64_t>(c.keys.size()) * 4 * (c.mean_over_heads ? 1 : site_.heads);
+    return bytes;
+  }
+
+  int64_t reference_bytes() const { return rows_ * site_.heads * queries_ * keys_ * 4; }
+
+ private:
+  const Program& program_;
+  const AttentionSite& site_;
+  int64_t rows_, queries_ = 0, keys_ = 0;
+};
+
+PlanRow row_of(const CompiledPlan& plan, const CompiledPlan::Section& section) {
+  const Costs costs(plan, section);
+  const RunShape& run = plan.run();
+  const SiteTokens& tokens = run.tokens[static_cast<size_t>(section.site)];
+  const AttentionSite& site = run.sites[static_cast<size_t>(section.site)];
+  return {.sites = {site.name},
+          .lanes = {plan.lane_name(section.branch, section.member)},
+          .query = layout_text(tokens.query),
+          .key = layout_text(tokens.key),
+          .heads = site.heads,
+          .pass = section.pass,
+          .steps = {section.steps.begin, std::min(section.steps.end, run.steps)},
+          .tier = tier_of(section.program.get()),
+          .edits = section.program->phrases,
+          .not_plain = why_not(Tier::plain, section.program.get()),
+          .calls = section.program->calls(),
+          .column_keys = costs.column_keys(),
+          .extra_flops = costs.extra_flops(),
+          .extra_bytes = costs.extra_bytes(),
+          .reference_bytes = costs.reference_bytes()};
+}
+
+PlanRow row_of(const CompiledPlan& plan, const CompiledPlan::LayerSection& section) {
+  const RunShape& run = plan.run();
+  const SiteTokens& tokens = run.tokens[static_cast<size_t>(section.site)];
+  const AttentionSite& site = run.sites[static_cast<size_t>(section.site)];
+  return {.sites = {site.name},
+          .lanes = {"all"},
+          .query = layout_text(tokens.query),
+          .key = layout_text(tokens.key),
+          .heads = site.heads,
+          .pass = section.pass,
+          .steps = {section.steps.begin, std::min(section.steps.end, run.steps)},
+          .tier = Tier::plain,
+          .edits = section.phrases,
+          .not_plain = {},
+          .calls = section.reuse ? 0 : 1};
+}
+
+bool alike(const PlanRow& a, const PlanRow& b) {
+  return a.query == b.query && a.key == b.key && a.heads == b.heads && a.pass == b.pass && a.steps == b.steps &&
+         a.edits == b.edits && a.extra_flops == b.extra_flops;
+}
+
+// Rows of equal content as one: first lanes of one site, then sites of equal lanes.
+void collect(std::vector<PlanRow>& rows) {
+  std::vector<PlanRow> by_lane, out;
+  for (PlanRow& row : rows) {
+    const auto same = std::ranges::find_if(by_lane, [&](const PlanRow& r) { return alike(r, row) && r.sites == row.sites; });
+    if (same == by_lane.end()) {
+      by_lane.push_back(std::move(row));
+    } else {
+      same->lanes.insert(same->lanes.end(), row.lanes.begin(), row.lanes.end());
+    }
+  }
+  for (PlanRow& row : by_lane) {
+    const auto same = std::ranges::find_if(out, [&](const PlanRow& r) { return alike(r, row) && r.lanes == row.lanes; });
+    if (same == out.end()) {
+      out.push_back(std::move(row));
+    } else {
+      same->sites.insert(same->sites.end(), row.sites.begin(), row.sites.end());
+    }
+  }
+  rows = std::move(out);
+}
+
+std::string joined(const std::vector<std::string>& words, const char* between) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : between) + word;
+  return text;
+}
+
+std::string amount(double value, const char* unit, double step) {
+  const char* prefixes[] = {"", "K", "M", "G", "T"};
+  int p = 0;
+  while (value >= step && p < 4) value /= step, ++p;
+  char text[48];
+  std::snprintf(text, sizeof(text), value < 10 && p > 0 ? "%.1f %s%s%s" : "%.0f %s%s%s", value, prefixes[p],
+                p > 0 && step == 1024 ? "i" : "", unit);
+  return text;
+}
+
+std::string steps_text(const PlanRow& row) {
+  const std::string last = std::to_string(row.steps.end - 1);
+  const std::string range =
+      row.steps.end - row.steps.begin == 1 ? "step " + last : "steps " + std::to_string(row.steps.begin) + "-" + last;
+  return range + (row.pass == Pass::guide ? ", guiding pass" : row.pass == Pass::invert ? ", inversion" : "");
+}
+
+std::string work_text(const PlanRow& row) {
+  if (row.calls == 0) return "no computation";
+  std::string text = std::string(name_of(row.tier)) + ": " + std::to_string(row.calls) + (row.calls == 1 ? " call" : " calls");
+  if (row.calls > 1) text += " + merge";
+  if (row.column_keys > 0) text += " + " + std::to_string(row.column_keys) + "-column pass";
+  return text;
+}
+
+}  // namespace
+
+std::vector<PlanRow> explain(const CompiledPlan& plan) {
+  std::vector<PlanRow> rows;
+  for (const CompiledPlan::Section& section : plan.sections()) rows.push_back(row_of(plan, section));
+  for (const CompiledPlan::LayerSection& section : plan.layers()) rows.push_back(row_of(plan, section));
+  // A guiding pass without a loss is never run.
+  std::erase_if(rows, [&](const PlanRow& r) {
+    return r.pass == Pass::invert || (r.pass == Pass::guide && plan.hooks().guides.empty());
+  });
+  collect(rows);
+  return rows;
+}
+
+PlanTotals totals(const CompiledPlan& plan) {
+  PlanTotals t{.sites = static_cast<int>(plan.run().sites.size())};
+  std::set<int> planned;
+  const int steps = plan.run().steps;
+  for (const CompiledPlan::Section& s : plan.sections()) {
+    planned.insert(s.site);
+    if (s.pass == Pass::denoise) t.extra_flops += Costs(plan, s).extra_flops() * (std::min(s.steps.end, steps) - s.steps.begin);
+  }
+  for (const CompiledPlan::LayerSection& s : plan.layers()) {
+    planned.insert(s.site);
+    if (s.reuse && s.pass == Pass::denoise) t.layers_reused += std::min(s.steps.end, steps) - s.steps.begin;
+  }
+  t.planned_sites = static_cast<int>(planned.size());
+  for (int step = 0; step < steps; ++step) t.guided_steps += plan.guides_at(step) ? 1 : 0;
+  t.rows_after_gate = plan.drop_guidance() ? 1 : 0;
+  return t;
+}
+
+std::string explain_text(const CompiledPlan& plan) {
+  std::string text;
+  for (const PlanRow& row : explain(plan)) {
+    text += row.sites.front() + (row.sites.size() > 1 ? " and " + std::to_string(row.sites.size() - 1) + " more" : "");
+    text += "   " + row.query + (row.key == row.query ? "" : " at " + row.key) + ", " + std::to_string(row.heads) + " heads";
+    text += "   " + std::string(row.lanes.size() == 1 ? "lane " : "lanes ") + joined(row.lanes, ", ");
+    text += "   " + steps_text(row) + "   " + work_text(row) + "\n";
+    text += "  " + joined(row.edits, " | ") + "\n";
+    if (row.sites.size() > 1) text += "  sites: " + joined(row.sites, ", ") + "\n";
+    if (!row.not_plain.empty()) text += "  not plain: " + joined(row.not_plain, ", ") + ".\n";
+    if (row.calls > 0 && row.reference_bytes > 0) {
+      text += "  each: " + amount(static_cast<double>(row.extra_flops), "FLOP", 1000) + " and " +
+              amount(static_cast<double>(row.extra_bytes), "B", 1024) + " more than plain; the reference tier would hold " +
+              amount(static_cast<double>(row.reference_bytes), "B", 1024) + " of scores here\n";
+    }
+  }
+  const PlanTotals t = totals(plan);
+  text += std::to_string(t.planned_sites) + " of " + std::to_string(t.sites) + " sites planned";
+  if (t.extra_flops > 0) text += "; " + amount(static_cast<double>(t.extra_flops), "FLOP", 1000) + " more over the run";
+  if (t.guided_steps > 0) text += "; latents guided in " + std::to_string(t.guided_steps) + " steps";
+  if (t.layers_reused > 0) text += "; " + std::to_string(t.layers_reused) + " layer evaluations left out";
+  if (plan.drop_guidance())
+    text += "; guidance dropped from step " + std::to_string(plan.drop_guidance()->step) + " on (" +
+            name_of(plan.drop_guidance()->tail) + " alone)";
+  return text + "\n";
+}
+
+}  // namespace heddle

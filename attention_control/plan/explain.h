@@ -1,0 +1,41 @@
+// Explain: a compiled plan in words and figures.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "attention_control/plan/planner.h"
+
+namespace heddle {
+
+// What holds at some sites in some lanes for a run of steps.
+struct PlanRow {
+  std::vector<std::string> sites, lanes;
+  std::string query, key;  // "image 16x16", "text 77"
+  int64_t heads = 0;
+  Pass pass = Pass::denoise;
+  Steps steps;
+  Tier tier = Tier::plain;
+  std::vector<std::string> edits;      // with the method that asks, in the order in which they act
+  std::vector<std::string> not_plain;  // reasons
+  int calls = 1;                       // softmaxes for one lane and evaluation
+  int64_t column_keys = 0;             // of the second pass
+  int64_t extra_flops = 0;             // beside the plain attention, one evaluation of one lane of one site
+  int64_t extra_bytes = 0;             // of terms, partial results and captured maps, the same
+  int64_t reference_bytes = 0;         // of scores that the reference tier would hold
+};
+
+struct PlanTotals {
+  int sites = 0, planned_sites = 0;
+  int64_t extra_flops = 0;          // over the run
+  int64_t layers_reused = 0;        // layer evaluations left out
+  int guided_steps = 0;             // steps with a guiding pass
+  int rows_after_gate = 0;          // branches of each member from the gate on; 0: guidance is never dropped
+};
+
+std::vector<PlanRow> explain(const CompiledPlan& plan);
+PlanTotals totals(const CompiledPlan& plan);
+std::string explain_text(const CompiledPlan& plan);
+
+}  // namespace heddle

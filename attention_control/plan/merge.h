@@ -1,0 +1,20 @@
+// Merging the edits of one site, lane and step into one program.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "attention_control/plan/program.h"
+
+namespace heddle {
+
+struct NumberedEdit {
+  size_t number = 0;  // among all declared
+  const Edit* edit = nullptr;
+};
+
+// `edits` in the order of the preset, without Keep and Reuse. Null where every edit is neutral. `place` is for errors.
+std::shared_ptr<const Program> merge(const std::vector<NumberedEdit>& edits, const std::string& place);
+
+}  // namespace heddle

@@ -1,0 +1,225 @@
+// For each site, lane and pass: cut the run where an edit begins or ends, merge what holds between two cuts.
+#include "attention_control/plan/planner.h"
+
+#include <algorithm>
+#include <set>
+
+#include "attention_control/plan/conflicts.h"
+#include "attention_control/plan/merge.h"
+#include "kernels/core/error.h"
+
+namespace heddle {
+namespace {
+
+constexpr Pass all_passes[] = {Pass::denoise, Pass::invert, Pass::guide};
+
+bool is_layer_verb(const Edit& edit) {
+  return std::holds_alternative<Keep>(edit.verb) || std::holds_alternative<Reuse>(edit.verb);
+}
+
+std::vector<Branch> branches_of(const PlanBuilder& declared) {
+  std::vector<Branch> out{Branch::cond};
+  if (declared.run().guided) out.push_back(Branch::uncond);
+  for (const PredictionTerm& term : declared.predictions) out.push_back(term.branch);
+  return out;
+}
+
+// The runs of steps between which `edits` do not change.
+std::vector<Steps> cuts(const std::vector<const Edit*>& edits, int steps) {
+  std::set<int> at{0, steps};
+  for (const Edit* edit : edits) {
+    at.insert(std::clamp(edit->steps.begin, 0, steps));
+    at.insert(std::clamp(edit->steps.end, 0, steps));
+  }
+  std::vector<Steps> out;
+  for (auto it = at.begin(); std::next(it) != at.end(); ++it) out.push_back({*it, *std::next(it)});
+  return out;
+}
+
+std::vector<const Edit*> holding(const std::vector<const Edit*>& edits, int step) {
+  std::vector<const Edit*> out;
+  for (const Edit* edit : edits) {
+    if (edit->steps.contains(step)) out.push_back(edit);
+  }
+  return out;
+}
+
+// Sections that continue one another as one.
+template <typename S, typename Same>
+void append(std::vector<S>& sections, size_t from, S section, Same same) {
+  if (sections.size() > from && sections.back().steps.end == section.steps.begin && same(sections.back(), section)) {
+    sections.back().steps.end = section.steps.end;
+  } else {
+    sections.push_back(std::move(section));
+  }
+}
+
+class Planner {
+ public:
+  Planner(const PlanBuilder& declared, std::vector<CompiledPlan::Section>& sections,
+          std::vector<CompiledPlan::LayerSection>& layers)
+      : declared_(declared), run_(declared.run()), sections_(sections), layers_(layers) {}
+
+  void operator()() {
+    const std::vector<Branch> branches = branches_of(declared_);
+    for (const Edit& edit : declared_.edits()) check_lanes(edit, run_, branches);
+    for (int site = 0; site < static_cast<int>(run_.sites.size()); ++site) {
+      for (const Pass pass : all_passes) {
+        plan_layer(site, pass);
+        for (const Branch branch : branches) {
+          if (pass == Pass::guide && branch != Branch::cond) continue;
+          for (int member = 0; member < static_cast<int>(run_.members.size()); ++member)
+            plan_lane(site, pass, branch, member);
+        }
+      }
+    }
+  }
+
+ private:
+  const std::string& site_name(int site) const { return run_.sites[static_cast<size_t>(site)].name; }
+
+  template <typename Wanted>
+  std::vector<const Edit*> edits_at(int site, Pass pass, Wanted wanted) const {
+    std::vector<const Edit*> out;
+    for (const Edit& edit : declared_.edits()) {
+      if (edit.site == site && edit.passes.contains(pass) && !edit.steps.empty() && wanted(edit)) out.push_back(&edit);
+    }
+    return out;
+  }
+
+  void plan_lane(int site, Pass pass, Branch branch, int member) {
+    const std::vector<const Edit*> edits =
+        edits_at(site, pass, [&](const Edit& e) { return !is_layer_verb(e) && e.lanes.matches(branch, member); });
+    if (edits.empty()) return;
+    const size_t from = sections_.size();
+    for (const Steps& steps : cuts(edits, run_.steps)) {
+      const std::vector<const Edit*> now = holding(edits, steps.begin);
+      if (now.empty()) continue;
+      const std::string lane = lane_name_of(run_, branch, member);
+      std::vector<NumberedEdit> numbered;
+      for (const Edit* edit : now)
+        numbered.push_back({static_cast<size_t>(edit - declared_.edits().data()), edit});
+      auto program = merge(numbered, place_text(site_name(site), lane, steps, run_.steps));
+      if (!program) continue;
+      append(sections_, from, {site, branch, member, pass, steps, std::move(program)},
+             [](const auto& a, const auto& b) { return a.program->edits == b.program->edits; });
+    }
+  }
+
+  void plan_layer(int site, Pass pass) {
+    const std::vector<const Edit*> edits = edits_at(site, pass, is_layer_verb);
+    if (edits.empty()) return;
+    const std::vector<const Edit*> others = edits_at(site, pass, [](const Edit& e) { return !is_layer_verb(e); });
+    std::vector<const Edit*> all = edits;
+    all.insert(all.end(), others.begin(), others.end());
+    std::set<std::string> written;
+    const size_t from = layers_.size();
+    for (const Steps& steps : cuts(all, run_.steps)) {
+      CompiledPlan::LayerSection section{.site = site, .pass = pass, .steps = steps, .keeps = {}, .reuse = {}, .phrases = {}};
+      std::vector<const Edit*> reuses;
+      for (const Edit* edit : holding(edits, steps.begin)) {
+        if (std::holds_alternative<Reuse>(edit->verb)) reuses.push_back(edit);
+      }
+      const std::string place = place_text(site_name(site), "", steps, run_.steps);
+      for (const Edit* edit : settle(reuses, "reuse the layer", place)) {
+        for (const Edit* other : holding(others, steps.begin)) refuse_on_reused(*edit, *other, place);
+        section.reuse = std::get<Reuse>(edit->verb);
+        if (!written.contains(section.reuse->slot) && pass == Pass::denoise) {
+          fail(ErrorCode::usage, "plan", "slot " + section.reuse->slot + " written before " + place, "no earlier keep",
+               "later steps for " + edit->method);
+        }
+        section.phrases.push_back(text_of(*edit) + " (" + edit->method + ")");
+      }
+      for (const Edit* edit : holding(edits, steps.begin)) {
+        const auto* keep = std::get_if<Keep>(&edit->verb);
+        if (keep == nullptr || section.reuse) continue;
+        written.insert(keep->slot);
+        section.keeps.push_back(*keep);
+        section.phrases.push_back(text_of(*edit) + " (" + edit->method + ")");
+      }
+      if (section.phrases.empty()) continue;
+      append(layers_, from, std::move(section), [](const auto& a, const auto& b) { return a.phrases == b.phrases; });
+    }
+  }
+
+  static std::string lane_name_of(const RunShape& run, Branch branch, int member) {
+    const std::string& name = run.members[static_cast<size_t>(member)].name;
+    return (name.empty() ? "" : name + ".") + name_of(branch);
+  }
+
+  const PlanBuilder& declared_;
+  const RunShape& run_;
+  std::vector<CompiledPlan::Section>& sections_;
+  std::vector<CompiledPlan::LayerSection>& layers_;
+};
+
+}  // namespace
+
+std::string CompiledPlan::lane_name(Branch branch, int member) const {
+  const std::string& name = run_.members[static_cast<size_t>(member)].name;
+  return (name.empty() ? "" : name + ".") + name_of(branch);
+}
+
+const Program* CompiledPlan::program(int site, const Lane& lane, const Moment& moment) const {
+  const auto found = by_site_.find({site, static_cast<int>(moment.pass)});
+  if (found == by_site_.end()) return nullptr;
+  for (const size_t i : found->second) {
+    const Section& s = sections_[i];
+    if (s.branch == lane.branch && s.member == lane.member && s.steps.contains(moment.step)) return s.program.get();
+  }
+  return nullptr;
+}
+
+const CompiledPlan::LayerSection* CompiledPlan::layer(int site, const Moment& moment) const {
+  const auto found = layers_by_site_.find({site, static_cast<int>(moment.pass)});
+  if (found == layers_by_site_.end()) return nullptr;
+  for (const size_t i : found->second) {
+    if (layers_[i].steps.contains(moment.step)) return &layers_[i];
+  }
+  return nullptr;
+}
+
+int CompiledPlan::last_capture(const Moment& moment) const {
+  int last = -1;
+  for (const Section& s : sections_) {
+    if (s.pass == moment.pass && s.steps.contains(moment.step) && !s.program->captures.empty())
+      last = std::max(last, s.site);
+  }
+  return last;
+}
+
+bool CompiledPlan::guides_at(int step) const {
+  return std::ranges::any_of(hooks_.guides, [&](const Guide& guide) { return guide.steps.contains(step); });
+}
+
+std::string CompiledPlan::fingerprint() const {
+  std::string text;
+  for (const Section& s : sections_) {
+    text += run_.sites[static_cast<size_t>(s.site)].name + " " + lane_name(s.branch, s.member) + " " +
+            std::to_string(static_cast<int>(s.pass)) + " " + std::to_string(s.steps.begin) + "-" +
+            std::to_string(s.steps.end) + "\n" + s.program->text;
+  }
+  for (const LayerSection& s : layers_) {
+    text += run_.sites[static_cast<size_t>(s.site)].name + " " + std::to_string(static_cast<int>(s.pass)) + " " +
+            std::to_string(s.steps.begin) + "-" + std::to_string(s.steps.end);
+    for (const std::string& phrase : s.phrases) text += " | " + phrase;
+    text += "\n";
+  }
+  return text;
+}
+
+CompiledPlan compile(const PlanBuilder& declared) {
+  CompiledPlan plan;
+  plan.run_ = declared.run();
+  Planner(declared, plan.sections_, plan.layers_)();
+  for (size_t i = 0; i < plan.sections_.size(); ++i)
+    plan.by_site_[{plan.sections_[i].site, static_cast<int>(plan.sections_[i].pass)}].push_back(i);
+  for (size_t i = 0; i < plan.layers_.size(); ++i)
+    plan.layers_by_site_[{plan.layers_[i].site, static_cast<int>(plan.layers_[i].pass)}].push_back(i);
+  plan.hooks_ = declared.hooks;
+  plan.predictions_ = declared.predictions;
+  plan.drop_guidance_ = declared.drop_guidance;
+  return plan;
+}
+
+}  // namespace heddle

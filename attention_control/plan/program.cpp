@@ -1,0 +1,68 @@
+// Which tier a program needs, and why.
+#include "attention_control/plan/program.h"
+
+#include <algorithm>
+
+namespace heddle {
+
+bool Program::needs_own_lane() const {
+  const auto reads = [](const BranchProgram& b) {
+    // Functions and run-time terms may look at any lane; terms for each row belong to the rows of one.
+    return std::ranges::any_of(b.takes, [](const LaneRef& ref) { return !ref.own(); }) || !b.shapes.empty() ||
+           !b.extends.empty() || !b.weights.empty() ||
+           std::ranges::any_of(b.terms, [](const Term& t) { return t.at_run_time || has_rows(t.form); });
+  };
+  return rewrite || !blends.empty() || !captures.empty() || std::ranges::any_of(branches, reads);
+}
+
+int Program::calls() const {
+  int count = 0;
+  for (const BranchProgram& b : branches) {
+    if (!b.identity) count += 1 + static_cast<int>(b.extends.size());
+  }
+  const bool raw = std::ranges::any_of(captures, [](const Capture& c) { return c.raw; });
+  return count + (raw ? 1 : 0);
+}
+
+std::string_view name_of(Tier tier) {
+  return tier == Tier::plain ? "plain" : tier == Tier::fused ? "fused" : "reference";
+}
+
+namespace {
+
+std::vector<std::string> why_not_plain(const Program& program) {
+  std::vector<std::string> reasons;
+  const auto say = [&](bool holds, const char* sentence) {
+    if (holds) reasons.emplace_back(sentence);
+  };
+  const auto any = [&](auto property) { return std::ranges::any_of(program.branches, property); };
+  say(any([](const BranchProgram& b) { return !b.terms.empty(); }), "score terms present");
+  say(any([](const BranchProgram& b) { return b.tau != 1 || !b.segment_tempers.empty(); }), "temperature present");
+  say(any([](const BranchProgram& b) { return !b.extends.empty(); }), "extra source");
+  say(program.branches.size() > 1, "several branches");
+  say(any([](const BranchProgram& b) { return b.identity; }), "identity branch");
+  say(any([](const BranchProgram& b) {
+        return !b.shapes.empty() || std::ranges::any_of(b.takes, [](const LaneRef& r) { return !r.own(); });
+      }),
+      "q, k or v changed");
+  say(any([](const BranchProgram& b) { return !b.gains.empty(); }), "gains present");
+  say(!program.captures.empty(), "captures read columns");
+  say(!program.blends.empty(), "output blended");
+  return reasons;
+}
+
+}  // namespace
+
+std::vector<std::string> why_not(Tier tier, const Program* program) {
+  if (program == nullptr || tier == Tier::reference) return {};
+  std::vector<std::string> reasons = tier == Tier::plain ? why_not_plain(*program) : std::vector<std::string>{};
+  if (program->rewrite) reasons.push_back("the map is rewritten: " + program->rewrite->reason);
+  return reasons;
+}
+
+Tier tier_of(const Program* program) {
+  if (program == nullptr) return Tier::plain;
+  return why_not(Tier::fused, program).empty() ? Tier::fused : Tier::reference;
+}
+
+}  // namespace heddle

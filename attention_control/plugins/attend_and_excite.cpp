@@ -1,0 +1,142 @@
+// Attend-and-Excite: while sampling, the latents are moved so that each named subject owns some part of the picture.
+// Chefer et al. 2023, arXiv 2301.13826; constants of the official code. Verbs: capture, loss. Stays fused.
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "attention_control/plugins/cross_maps.h"
+#include "attention_control/plugins/registry.h"
+#include "attention_control/plugins/token_words.h"
+#include "kernels/core/error.h"
+#include "kernels/ops/elementwise.h"
+#include "kernels/ops/reduce.h"
+#include "kernels/ops/softmax.h"
+#include "kernels/ops/view.h"
+
+namespace heddle {
+namespace {
+
+struct Smoothing {
+  int kernel = 3;
+  double sigma = 0.5;
+  KernelRule rule = KernelRule::official;
+  static Params<Smoothing> params() {
+    return {opt("kernel", &Smoothing::kernel, range(1, 15), "side of the kernel, odd; 1 smooths nothing"),
+            opt("sigma", &Smoothing::sigma, range(0.01, 10), "width of the kernel in pixels of the map"),
+            opt("rule", &Smoothing::rule, "official: exp(-(d / 2 sigma)^2), on which the thresholds rest")};
+  }
+};
+
+struct AttendAndExcite final : Method {
+  std::vector<TokenWords> subject_tokens;
+  std::optional<int> attention_res;
+  double steps_fraction = 0.5;
+  Named<double> thresholds{{{"0", 0.05}, {"0.2", 0.5}, {"0.4", 0.8}}};
+  int max_refine_iters = 20;
+  double scale = 20;
+  std::array<double, 2> scale_range{1.0, 0.5};
+  StepRule step_rule = StepRule::sqrt;
+  Smoothing smooth;
+  TextRange text_range = TextRange::to_last;
+
+  static Params<AttendAndExcite> params() {
+    using M = AttendAndExcite;
+    return {need("subject_tokens", &M::subject_tokens, "the subjects: words of the prompt or token positions"),
+            opt("attention_res", &M::attention_res, range(1, 1024), "side of the maps that are read; a quarter of the latents' side if not given"),
+            opt("steps_fraction", &M::steps_fraction, range(0, 1), "share of steps in which the latents are moved"),
+            opt("thresholds", &M::thresholds, range(0, 1), "share of the run: peak that every subject must reach there"),
+            opt("max_refine_iters", &M::max_refine_iters, range(0, 1000), "most updates at a threshold"),
+            opt("scale", &M::scale, range(0, 1e6), "length of a step along the gradient"),
+            opt("scale_range", &M::scale_range, range(0, 10), "factors of the length at the first and last step"),
+            opt("step_rule", &M::step_rule, "sqrt is the official code, linear the paper"),
+            opt("smooth", &M::smooth, "smoothing of the maps"),
+            opt("text_range", &M::text_range, "tokens that compete: to_last for SD 1, to_eot for SD 2")};
+  }
+
+  void declare(PlanBuilder& plan) override;
+
+ private:
+  Tensor loss(const Captures& captures) const;
+  Tensor subject_loss(const AttentionMap& map, const Tensor& words, size_t member, size_t subject) const;
+  Verdict decide(int step, int iteration, double loss, int steps) const;
+
+  std::vector<std::vector<int64_t>> columns_;               // of each member
+  std::vector<std::vector<std::vector<int64_t>>> subjects_;  // places in columns_ of each member's subjects
+  std::vector<double> kernel_;
+};
+
+void AttendAndExcite::declare(PlanBuilder& plan) {
+  if (scale == 0 || steps_fraction == 0) return;
+  kernel_ = smoothing_kernel(smooth.kernel, smooth.sigma, smooth.rule);
+  const Steps steps = plan.steps(0, steps_fraction);
+  for (const Member& member : plan.run().members) {
+    columns_.push_back(word_columns(member.words, text_range));
+    std::vector<std::vector<int64_t>>& subjects = subjects_.emplace_back();
+    for (const TokenWords& tokens : subject_tokens) {
+      subjects.emplace_back();
+      for (const int64_t position : tokens.positions(member.words, plan.where())) {
+        const auto at = std::ranges::find(columns_.back(), position);
+        if (at == columns_.back().end())
+          fail(ErrorCode::usage, plan.where(), "subject tokens among the words", "token " + std::to_string(position));
+        subjects.back().push_back(at - columns_.back().begin());
+      }
+    }
+  }
+  for (const SiteScope& site : cross_sites(plan, attention_res)) {
+    for (int m = 0; m < static_cast<int>(columns_.size()); ++m) {
+      site.lane(Branch::cond).member(m).during(steps).passes({Pass::guide})
+          .declare(Capture{.name = "attend_and_excite", .keys = columns_[static_cast<size_t>(m)]});
+    }
+  }
+  const int total = plan.run().steps;
+  plan.hooks.guides.push_back(
+      {.method = "attend_and_excite",
+       .steps = steps,
+       .loss = [this](const Captures& captures, const Moment&) { return loss(captures); },
+       .length = [this, total](int step) { return step_length(scale, scale_range, step_rule, step, total); },
+       .decide = [this, total](int step, int iteration, double value) { return decide(step, iteration, value, total); }});
+}
+
+// Only the worst subject drives: L = max over subjects of max(0, 1 - peak of its map).
+Tensor AttendAndExcite::loss(const Captures& captures) const {
+  const std::vector<AttentionMap>& maps = captures.at("attend_and_excite");
+  Tensor total = Tensor::zeros({});
+  for (const Lane& lane : lanes_of(maps)) {
+    const auto member = static_cast<size_t>(lane.member);
+    for (int64_t row = 0; row < lane.rows(); ++row) {
+      const Tensor words = softmax(heddle::scale(mean_map(maps, lane, row), 100));  // [Nq,T]
+      Tensor worst;
+      for (size_t s = 0; s < subjects_[member].size(); ++s) {
+        const Tensor one = subject_loss(maps.front(), words, member, s);
+        worst = worst.defined() ? maximum(worst, one) : one;
+      }
+      total = add(total, worst);
+    }
+  }
+  return total;
+}
+
+Tensor AttendAndExcite::subject_loss(const AttentionMap& map, const Tensor& words, size_t member, size_t subject) const {
+  const TokenSegment& grid = map.tokens.query.front();
+  Tensor peak;
+  for (const int64_t column : subjects_[member][subject]) {
+    const Tensor one = reshape(slice(words, 1, column, column + 1), {words.dim(0)});
+    const Tensor top = max(heddle::smooth(one, grid.height, grid.width, kernel_), 0);
+    peak = peak.defined() ? maximum(peak, top) : top;
+  }
+  return maximum(Tensor::zeros({}), add_constant(heddle::scale(peak, -1), 1));
+}
+
+Verdict AttendAndExcite::decide(int step, int iteration, double loss, int steps) const {
+  for (const auto& [share, wanted] : thresholds.entries) {
+    if (static_cast<int>(std::lround(std::stod(share) * steps)) != step) continue;
+    if (loss > 1 - wanted && iteration < max_refine_iters) return {.update = true, .again = true};
+  }
+  return {.update = loss != 0, .again = false};
+}
+
+REGISTER_METHOD(attend_and_excite, AttendAndExcite, "makes every named subject appear",
+                "Chefer et al. 2023, Attend-and-Excite, arXiv 2301.13826");
+
+}  // namespace
+}  // namespace heddle

@@ -1,0 +1,121 @@
+// Rows in, guidance out.
+#include "pipelines/guided_network.h"
+
+#include <algorithm>
+
+#include "kernels/ops/elementwise.h"
+#include "kernels/ops/view.h"
+#include "pipelines/lanes.h"
+
+namespace heddle {
+namespace {
+
+Moment moment_of(const Evaluation& at, Pass pass) {
+  return {.step = at.step, .steps = at.steps, .sigma = at.sigma, .stage = at.stage, .pass = pass};
+}
+
+template <typename Pick>
+Conditioning each_part(Pick pick) {
+  return {.text = pick(&Conditioning::text),
+          .text_embeds = pick(&Conditioning::text_embeds),
+          .time_ids = pick(&Conditioning::time_ids),
+          .class_labels = pick(&Conditioning::class_labels),
+          .guidance = pick(&Conditioning::guidance)};
+}
+
+}  // namespace
+
+GuidedNetwork::GuidedNetwork(Parts parts, Control& control) : parts_(std::move(parts)), control_(control) {
+  const bool guided = parts_.guidance.scale > 1;
+  const int64_t text = parts_.cond.text.dim(1);
+  const CompiledPlan& plan = control_.compile({.sites = parts_.network.sites(),
+                                               .tokens = parts_.network.site_tokens(parts_.height, parts_.width, text),
+                                               .members = parts_.members,
+                                               .guided = guided,
+                                               .steps = parts_.schedule.steps,
+                                               .pictures = parts_.pictures,
+                                               .height = parts_.height,
+                                               .width = parts_.width});
+  branches_ = guided ? std::vector{Branch::uncond, Branch::cond} : std::vector{Branch::cond};
+  for (const PredictionTerm& term : plan.predictions()) {
+    if (std::ranges::find(branches_, term.branch) == branches_.end()) branches_.push_back(term.branch);
+  }
+}
+
+std::vector<Branch> GuidedNetwork::branches_at(int step) const {
+  const CompiledPlan* plan = control_.plan();
+  const bool dropped = plan != nullptr && plan->drop_guidance() && step >= plan->drop_guidance()->step;
+  return dropped ? std::vector{plan->drop_guidance()->tail} : branches_;
+}
+
+Tensor GuidedNetwork::evaluate(const Tensor& x, const Evaluation& at, const Conditioning& conditioning,
+                               AttentionContext& context) const {
+  const Tensor timesteps = Tensor::full({x.dim(0)}, static_cast<float>(at.timestep));
+  return parts_.network(x, timesteps, conditioning, context);
+}
+
+Tensor GuidedNetwork::before(const Evaluation& at, const Tensor& x) {
+  const CompiledPlan* plan = control_.plan();
+  if (plan == nullptr || at.stage != 0) return x;
+  for (const auto& hook : plan->hooks().before_step) hook(moment_of(at, Pass::denoise));
+  const EvaluateRows rows_of_cond = [this](const Tensor& input, const std::vector<int64_t>& rows, const Evaluation& now,
+                                           AttentionContext& context) {
+    const Conditioning conditioning = each_part([&](Tensor Conditioning::*part) {
+      const Tensor& all = parts_.cond.*part;
+      return all.defined() ? gather(all, 0, rows) : all;
+    });
+    evaluate(extra_channels_.defined() ? concat({input, gather(extra_channels_, 0, rows)}, 1) : input, now, conditioning,
+             context);
+  };
+  return guide_latents(control_, parts_.schedule, at, x, rows_of_cond, losses_);
+}
+
+Tensor GuidedNetwork::predict(const Tensor& x, const Evaluation& at, Pass pass) {
+  const std::vector<Branch> branches = branches_at(at.step);
+  const Conditioning conditioning = each_part([&](Tensor Conditioning::*part) {
+    std::vector<Tensor> rows;
+    for (const Branch branch : branches) rows.push_back((branch == Branch::uncond ? parts_.uncond : parts_.cond).*part);
+    // Embedded guidance has no unconditional form: its networks run one branch.
+    return rows[0].defined() ? concat(rows, 0) : Tensor();
+  });
+  const Moment moment = moment_of(at, pass);
+  const std::vector<Lane> lanes = branch_lanes(branches, parts_.members, parts_.pictures);
+  AttentionContext context = control_.context(moment, lanes);
+  const Tensor rows = extra_channels_.defined() ? concat({x, extra_channels_}, 1) : x;
+  const Tensor prediction = evaluate(repeat(rows, 0, static_cast<int64_t>(branches.size())), at, conditioning, context);
+  if (control_.plan() != nullptr) {
+    for (const auto& hook : control_.plan()->hooks().after_evaluation) hook(control_.captures(), moment, lanes);
+  }
+  return guided(prediction, branches, at);
+}
+
+Tensor GuidedNetwork::guided(const Tensor& prediction, const std::vector<Branch>& branches, const Evaluation& at) const {
+  if (branches.size() == 1) return prediction;
+  const std::vector<Tensor> parts = split(prediction, 0, static_cast<int64_t>(branches.size()));
+  const auto part = [&](Branch branch) {
+    const auto found = std::ranges::find(branches, branch);
+    return found == branches.end() ? Tensor() : parts[static_cast<size_t>(found - branches.begin())];
+  };
+  BranchPredictions of{.cond = part(Branch::cond), .uncond = part(Branch::uncond)};
+  if (control_.plan() != nullptr) {
+    for (const PredictionTerm& term : control_.plan()->predictions()) {
+      const Tensor more = scale(subtract(of.cond, part(term.branch)), term.scale(at.step, at.timestep));
+      of.more = of.more.defined() ? add(of.more, more) : more;
+    }
+  }
+  return guide(of, parts_.guidance);
+}
+
+Tensor GuidedNetwork::after(const Evaluation& at, const Tensor& x) const {
+  const auto next = static_cast<size_t>(at.index) + 1;
+  const std::vector<Evaluation>& evaluations = parts_.schedule.evaluations;
+  const bool ends_step = next >= evaluations.size() || evaluations[next].step != at.step;
+  if (control_.plan() == nullptr || !ends_step) return x;
+  Tensor state = x;
+  const auto members = static_cast<int>(parts_.members.size());
+  for (const auto& hook : control_.plan()->hooks().after_step)
+    state = hook({.step = at.step, .steps = at.steps, .latents = state, .members = members});
+  return state;
+}
+
+}  // namespace heddle
