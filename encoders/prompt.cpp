@@ -189,6 +189,36 @@ PromptChunk make_chunk(const ClipTokenizer& tokenizer, std::span<const WeightedP
   return chunk;
 }
 
+// Windows of at most `room` pieces, cut where they are full and at breaks. As in the web UI (its setting "comma padding
+// backtrack", at its default), a full window ends after its last `comma` where that is among its last 20 pieces and no
+// comma follows; what stood behind it begins the next window.
+std::vector<std::span<const WeightedPiece>> cut_windows(std::span<const WeightedPiece> all, size_t room,
+                                                        std::optional<int64_t> comma) {
+  constexpr size_t reach = 20;
+  std::vector<std::span<const WeightedPiece>> windows;
+  std::optional<size_t> last_comma;  // in the window that began at `begin`
+  size_t begin = 0;
+  for (size_t i = 0; i <= all.size(); ++i) {
+    const bool end = i == all.size(), breaks = !end && all[i].breaks, text = !end && !breaks;
+    const bool is_comma = text && all[i].piece.id == comma;
+    if (text && i - begin < room) {
+      if (is_comma) last_comma = i;
+      continue;
+    }
+    const bool back = text && !is_comma && last_comma && i - *last_comma <= reach;
+    const size_t cut = back ? *last_comma + 1 : i;
+    if (cut > begin || breaks || windows.empty()) windows.push_back(all.subspan(begin, cut - begin));
+    begin = breaks ? i + 1 : cut;
+    last_comma.reset();
+  }
+  return windows;
+}
+
+std::optional<int64_t> comma_of(const ClipTokenizer& tokenizer) {
+  const std::vector<int64_t> ids = tokenizer.encode(",");
+  return ids.size() == 1 ? std::optional(ids[0]) : std::nullopt;
+}
+
 }  // namespace
 
 std::vector<PromptChunk> chunk_prompt(const ClipTokenizer& tokenizer, std::string_view prompt,
@@ -205,12 +235,8 @@ std::vector<PromptChunk> chunk_prompt(const ClipTokenizer& tokenizer, std::strin
     return {make_chunk(tokenizer, tokenizer.truncates_left() ? all.last(count) : all.first(count))};
   }
   std::vector<PromptChunk> chunks;
-  size_t begin = 0;
-  for (size_t i = 0; i <= all.size(); ++i) {
-    const bool end = i == all.size(), breaks = !end && all[i].breaks;
-    if (!end && !breaks && i - begin < room) continue;
-    if (i > begin || breaks || chunks.empty()) chunks.push_back(make_chunk(tokenizer, all.subspan(begin, i - begin)));
-    begin = breaks ? i + 1 : i;
+  for (const auto window : cut_windows(all, room, options.weights ? comma_of(tokenizer) : std::nullopt)) {
+    chunks.push_back(make_chunk(tokenizer, window));
   }
   return chunks;
 }

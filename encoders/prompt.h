@@ -13,8 +13,10 @@
 namespace heddle {
 
 struct PromptOptions {
-  bool weights = false;       // read the syntax above
-  bool long_prompts = false;  // chunks of model_max_length - 2 tokens, each between its own begin and end, no limit
+  bool weights = false;  // read the syntax above
+  // Chunks of model_max_length - 2 tokens, each between its own begin and end, no limit. With weights, too, a full
+  // chunk ends after its last comma where that is among its last 20 tokens, as in the web UI.
+  bool long_prompts = false;
 };
 
 // A run of a prompt with one weight, syntax removed; `source` has the byte of the prompt that each byte of `text` came

@@ -26,12 +26,33 @@ struct BFloat16 {
   explicit operator float() const { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
 };
 
-// IEEE half precision.
+// IEEE half precision, in integers: not every compiler has the type. Rounds to nearest even, NaN stays NaN.
 struct Float16 {
   uint16_t bits = 0;
   Float16() = default;
-  explicit Float16(float value) : bits(std::bit_cast<uint16_t>(static_cast<_Float16>(value))) {}
-  explicit operator float() const { return static_cast<float>(std::bit_cast<_Float16>(bits)); }
+  explicit Float16(float value) {
+    const uint32_t u = std::bit_cast<uint32_t>(value), size = u & 0x7fffffffu, exponent = size >> 23;
+    // m / 2^shift to the nearest, ties to even.
+    const auto rounded = [](uint32_t m, uint32_t shift) {
+      return (m + (1u << (shift - 1)) - 1 + ((m >> shift) & 1)) >> shift;
+    };
+    uint32_t half = 0x7c00;  // infinite from 65536 on; rounding carries what is nearer to that than to 65504
+    if (size > 0x7f800000u) {
+      half = 0x7e00 | ((size >> 13) & 0x3ff);
+    } else if (exponent < 113) {  // below 2^-14: steps of 2^-24
+      half = rounded((size & 0x7fffff) | 0x800000, exponent > 95 ? 126 - exponent : 31);
+    } else if (exponent < 143) {
+      half = rounded(size - (112u << 23), 13);
+    }
+    bits = static_cast<uint16_t>(((u >> 16) & 0x8000) | half);
+  }
+  explicit operator float() const {
+    const uint32_t sign = static_cast<uint32_t>(bits & 0x8000) << 16, exponent = (bits >> 10) & 31, m = bits & 0x3ff;
+    const uint32_t size = exponent == 0    ? std::bit_cast<uint32_t>(static_cast<float>(m) * 0x1p-24f)
+                          : exponent == 31 ? 0x7f800000 | (m << 13)
+                                           : (exponent + 112) << 23 | (m << 13);
+    return std::bit_cast<float>(sign | size);
+  }
 };
 
 template <typename T>

@@ -75,6 +75,21 @@ struct Tanh {
   }
 };
 
+// x tanh(log(1 + e^x)) = x n / (n + 2) with n = e^x (e^x + 2), which has no cancellation. From 20 on it is x in f32.
+struct Mish {
+  static HWY_INLINE V value(V x) {
+    const V e = power(x), n = hn::Mul(e, hn::Add(e, number(2)));
+    return hn::Mul(x, hn::Div(n, hn::Add(n, number(2))));
+  }
+  static HWY_INLINE V slope(V x) {
+    const V e = power(x), n = hn::Mul(e, hn::Add(e, number(2)));
+    const V share = hn::Div(number(1), hn::Add(n, number(2)));
+    const V bend = hn::Mul(hn::Mul(hn::Mul(number(4), share), hn::Mul(e, share)), hn::Add(e, number(1)));
+    return hn::IfThenElse(hn::Gt(x, number(20)), number(1), hn::MulAdd(x, bend, hn::Mul(n, share)));
+  }
+  static HWY_INLINE V power(V x) { return exp_below(Floats(), hn::Min(number(20), x)); }
+};
+
 // f.template operator()<Function>() for the function of that kind.
 template <class F>
 void with_function(Activation kind, const F& f) {
@@ -95,6 +110,8 @@ void with_function(Activation kind, const F& f) {
       return f.template operator()<Sigmoid>();
     case Activation::tanh:
       return f.template operator()<Tanh>();
+    case Activation::mish:
+      return f.template operator()<Mish>();
   }
 }
 

@@ -14,7 +14,7 @@ namespace heddle {
 namespace {
 
 // As config files of diffusers and transformers spell them.
-constexpr std::array<std::pair<std::string_view, Activation>, 16> names{{
+constexpr std::array<std::pair<std::string_view, Activation>, 17> names{{
     {"none", Activation::none},
     {"linear", Activation::none},
     {"silu", Activation::silu},
@@ -31,6 +31,7 @@ constexpr std::array<std::pair<std::string_view, Activation>, 16> names{{
     {"relu", Activation::relu},
     {"sigmoid", Activation::sigmoid},
     {"tanh", Activation::tanh},
+    {"mish", Activation::mish},
 }};
 
 void check(const Tensor& x, const char* op) {
@@ -47,7 +48,8 @@ Activation activation_named(std::string_view name, std::string_view where) {
     known.push_back(word);
   }
   const std::string near = nearest_word(name, known);
-  fail(ErrorCode::input, where, "an activation (silu, gelu, gelu_new, quick_gelu, relu, sigmoid, tanh)", name, near);
+  fail(ErrorCode::input, where, "an activation (silu, gelu, gelu_new, quick_gelu, relu, sigmoid, tanh, mish)", name,
+       near);
 }
 
 Tensor activate(const Tensor& given, Activation kind) {

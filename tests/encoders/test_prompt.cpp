@@ -90,6 +90,36 @@ TEST(Prompt, exactly_full_windows_do_not_make_an_empty_one) {
   EXPECT_EQ(chunk_prompt(tokenizer(), full + "BREAK a", {.weights = true, .long_prompts = true}).size(), 2u);
 }
 
+// Content of each window of a prompt of one token per letter or comma, as a count of its tokens.
+std::vector<int> windows_of(const std::string& tokens, bool weights = true) {
+  std::string prompt;
+  for (const char c : tokens) prompt += c == '/' ? std::string("BREAK ") : std::string{c, ' '};
+  std::vector<int> counts;
+  for (const PromptChunk& chunk : chunk_prompt(tokenizer(), prompt, {.weights = weights, .long_prompts = true})) {
+    counts.push_back(0);
+    for (const Piece& piece : chunk.pieces) counts.back() += piece.end > piece.begin ? 1 : 0;
+  }
+  return counts;
+}
+
+// AUTOMATIC1111's rule: a token that is no comma and finds 75 before it in its window, the last comma at most 20 tokens
+// back, moves all that follows that comma to the next window.
+TEST(Prompt, full_windows_end_at_a_comma_near_their_end) {
+  const auto words = [](size_t count) { return std::string(count, 'a'); };
+  using Counts = std::vector<int>;
+  EXPECT_EQ(windows_of(words(60) + "," + words(30)), (Counts{61, 30}));
+  EXPECT_EQ(windows_of(words(55) + "," + words(20)), (Counts{56, 20}));
+  EXPECT_EQ(windows_of(words(54) + "," + words(21)), (Counts{75, 1})) << "21 tokens back";
+  EXPECT_EQ(windows_of(words(60) + "," + words(5) + "," + words(9)), (Counts{67, 9})) << "the last comma counts";
+  EXPECT_EQ(windows_of(words(74) + "," + words(3)), (Counts{75, 3}));
+  EXPECT_EQ(windows_of(words(60) + "," + words(14)), (Counts{75})) << "nothing follows";
+  EXPECT_EQ(windows_of(words(60) + "," + words(14) + "," + words(9)), (Counts{75, 10})) << "a comma follows";
+  EXPECT_EQ(windows_of(words(60) + "," + words(14) + "/" + words(9)), (Counts{75, 9})) << "a break follows";
+  EXPECT_EQ(windows_of(words(60) + "," + words(74) + "a" + words(3)), (Counts{61, 75, 3})) << "a comma counts once";
+  EXPECT_EQ(windows_of(words(60) + "," + words(60) + "," + words(30)), (Counts{61, 61, 30}));
+  EXPECT_EQ(windows_of(words(60) + "," + words(30), false), (Counts{75, 16})) << "only with weights";
+}
+
 TEST(Prompt, weights_and_words_find_their_tokens) {
   const std::string prompt = "a (red balloon:1.5) BREAK a cat";
   const auto chunks = chunk_prompt(tokenizer(), prompt, {.weights = true, .long_prompts = true});

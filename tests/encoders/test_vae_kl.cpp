@@ -81,7 +81,7 @@ TEST_P(VaeParity, bf16_is_no_worse_than_three_times_torch) {
 
 INSTANTIATE_TEST_SUITE_P(fixtures, VaeParity,
                          ::testing::Values("sd", "sdxl", "flux", "no_attention", "old_names", "gelu", "attending",
-                                           "one_level"),
+                                           "one_level", "mish", "relu"),
                          [](const auto& info) { return info.param; });
 
 TEST(VaeKl, clamps_the_logarithm_of_the_variance) {
@@ -168,7 +168,7 @@ TEST(VaeKl, refuses_what_it_does_not_know) {
     EXPECT_NE(refusal(changes).find(word), std::string::npos) << changes << ": " << refusal(changes);
   };
   expect({{"latent_chanels", 4}}, "\"latent_channels\"");
-  expect({{"act_fn", "mish"}}, "act_fn");
+  expect({{"act_fn", "misch"}}, "try mish");
   expect({{"norm_num_groups", 3}}, "norm_num_groups");
   expect({{"block_out_channels", nlohmann::json::array()}}, "block_out_channels");
   expect({{"block_out_channels", {8, 1 << 20}}}, "block_out_channels");

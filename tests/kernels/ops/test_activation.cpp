@@ -38,12 +38,14 @@ double formula(double x, Activation kind) {
       return 1 / (1 + std::exp(-x));
     case Activation::tanh:
       return std::tanh(x);
+    case Activation::mish:
+      return x * std::tanh(std::log1p(std::exp(x)));
   }
   return 0;
 }
 
 constexpr Activation kinds[] = {Activation::silu, Activation::gelu,    Activation::gelu_tanh, Activation::quick_gelu,
-                                Activation::relu, Activation::sigmoid, Activation::tanh};
+                                Activation::relu, Activation::sigmoid, Activation::tanh,      Activation::mish};
 
 TEST(Activation, EachKindAndItsSlope) {
   testing::on_each_instruction_set([] {
