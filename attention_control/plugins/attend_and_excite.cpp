@@ -1,7 +1,9 @@
 // Attend-and-Excite: while sampling, the latents are moved so that each named subject owns some part of the picture.
 // Chefer et al. 2023, arXiv 2301.13826; constants of the official code. Verbs: capture, loss. Stays fused.
 #include <algorithm>
+#include <charconv>
 #include <cmath>
+#include <map>
 #include <vector>
 
 #include "attention_control/plugins/cross_maps.h"
@@ -26,6 +28,12 @@ struct Smoothing {
             opt("rule", &Smoothing::rule, "official: exp(-(d / 2 sigma)^2), on which the thresholds rest")};
   }
 };
+
+double share_of(const std::string& text) {
+  double share = -1;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), share);
+  return error == std::errc() && end == text.data() + text.size() ? share : -1;
+}
 
 struct AttendAndExcite final : Method {
   std::vector<TokenWords> subject_tokens;
@@ -58,17 +66,26 @@ struct AttendAndExcite final : Method {
  private:
   Tensor loss(const Captures& captures) const;
   Tensor subject_loss(const AttentionMap& map, const Tensor& words, size_t member, size_t subject) const;
-  Verdict decide(int step, int iteration, double loss, int steps) const;
+  Verdict decide(int step, int iteration, double loss);
+  void guide(PlanBuilder& plan, const std::vector<SiteScope>& sites, Steps steps);
 
   std::vector<std::vector<int64_t>> columns_;               // of each member
   std::vector<std::vector<std::vector<int64_t>>> subjects_;  // places in columns_ of each member's subjects
   std::vector<double> kernel_;
+  std::map<int, double> peaks_;  // wanted at steps
+  int altered_ = 0;              // steps before this one get an ordinary update
+  bool refining_ = false;
 };
 
 void AttendAndExcite::declare(PlanBuilder& plan) {
-  if (scale == 0 || steps_fraction == 0) return;
+  if (scale == 0) return;
+  for (const auto& [share, wanted] : thresholds.entries) {
+    if (!(share_of(share) >= 0 && share_of(share) <= 1))
+      fail(ErrorCode::usage, plan.where() + " thresholds", "shares of the run, 0 to 1", "\"" + share + "\"");
+    peaks_[plan.steps(0, share_of(share)).end] = wanted;
+  }
+  if (smooth.kernel % 2 == 0) fail(ErrorCode::usage, plan.where() + " smooth.kernel", "an odd side", std::to_string(smooth.kernel));
   kernel_ = smoothing_kernel(smooth.kernel, smooth.sigma, smooth.rule);
-  const Steps steps = plan.steps(0, steps_fraction);
   for (const Member& member : plan.run().members) {
     columns_.push_back(word_columns(member.words, text_range));
     std::vector<std::vector<int64_t>>& subjects = subjects_.emplace_back();
@@ -82,19 +99,27 @@ void AttendAndExcite::declare(PlanBuilder& plan) {
       }
     }
   }
-  for (const SiteScope& site : cross_sites(plan, attention_res)) {
+  const std::vector<SiteScope> sites = cross_sites(plan, attention_res);
+  altered_ = plan.steps(0, steps_fraction).end;
+  guide(plan, sites, {0, altered_});
+  for (const auto& [step, peak] : peaks_) {  // thresholds hold behind the ordinary updates, too
+    if (step >= altered_ && step < plan.run().steps) guide(plan, sites, {step, step + 1});
+  }
+}
+
+void AttendAndExcite::guide(PlanBuilder& plan, const std::vector<SiteScope>& sites, Steps steps) {
+  for (const SiteScope& site : sites) {
     for (int m = 0; m < static_cast<int>(columns_.size()); ++m) {
       site.lane(Branch::cond).member(m).during(steps).passes({Pass::guide})
           .declare(Capture{.name = "attend_and_excite", .keys = columns_[static_cast<size_t>(m)]});
     }
   }
-  const int total = plan.run().steps;
   plan.hooks.guides.push_back(
       {.method = "attend_and_excite",
        .steps = steps,
        .loss = [this](const Captures& captures, const Moment&) { return loss(captures); },
-       .length = [this, total](int step) { return step_length(scale, scale_range, step_rule, step, total); },
-       .decide = [this, total](int step, int iteration, double value) { return decide(step, iteration, value, total); }});
+       .length = [this, total = plan.run().steps](int step) { return step_length(scale, scale_range, step_rule, step, total); },
+       .decide = [this](int step, int iteration, double value) { return decide(step, iteration, value); }});
 }
 
 // Only the worst subject drives: L = max over subjects of max(0, 1 - peak of its map).
@@ -127,12 +152,17 @@ Tensor AttendAndExcite::subject_loss(const AttentionMap& map, const Tensor& word
   return maximum(Tensor::zeros({}), add_constant(heddle::scale(peak, -1), 1));
 }
 
-Verdict AttendAndExcite::decide(int step, int iteration, double loss, int steps) const {
-  for (const auto& [share, wanted] : thresholds.entries) {
-    if (static_cast<int>(std::lround(std::stod(share) * steps)) != step) continue;
-    if (loss > 1 - wanted && iteration < max_refine_iters) return {.update = true, .again = true};
+// As the official code: while the loss that an update began from is above the threshold's, another update follows; then
+// comes the step's ordinary one.
+Verdict AttendAndExcite::decide(int step, int iteration, double loss) {
+  const auto wanted = peaks_.find(step);
+  const bool above = wanted != peaks_.end() && loss > 1 - wanted->second;
+  if (iteration == 0) refining_ = above && max_refine_iters > 0;
+  if (refining_) {
+    refining_ = above && iteration + 1 < max_refine_iters;
+    return {.update = true, .again = true};
   }
-  return {.update = loss != 0, .again = false};
+  return {.update = step < altered_ && loss != 0, .again = false};
 }
 
 REGISTER_METHOD(attend_and_excite, AttendAndExcite, "makes every named subject appear",

@@ -1,0 +1,121 @@
+// T-GATE: cross-attention has converged after some steps; from the gate on its results are reused and guidance is
+// dropped, and before it self-attention is reused in between. Zhang et al. 2024 and Liu et al. 2025, arXiv 2404.02747;
+// the schedule of the `tgate` package. Verbs: keep, reuse. The sites that are computed stay as they were.
+#include "attention_control/plugins/registry.h"
+#include "kernels/core/error.h"
+#include "kernels/ops/elementwise.h"
+#include "kernels/ops/view.h"
+
+namespace heddle {
+namespace {
+
+enum class Anchor : uint8_t { mean, uncond, cond };
+enum class Tail : uint8_t { uncond, cond };
+
+}  // namespace
+template <>
+struct ParamWords<Anchor> {
+  static constexpr std::array words{"mean", "uncond", "cond"};
+};
+template <>
+struct ParamWords<Tail> {
+  static constexpr std::array words{"uncond", "cond"};
+};
+namespace {
+
+struct TGate final : Method {
+  int gate_step = 10, warm_up = 2, sp_interval = 5, fi_interval = 1;
+  Anchor anchor = Anchor::mean;
+  bool drop_guidance = true;
+  Tail tail_branch = Tail::uncond;
+  bool keep_batch = false;
+  std::vector<std::string> absorbs;
+
+  static Params<TGate> params() {
+    using M = TGate;
+    return {opt("gate_step", &M::gate_step, range(1, 100000), "first step whose cross-attention is reused"),
+            opt("warm_up", &M::warm_up, range(0, 100000), "steps before self-attention is first kept"),
+            opt("sp_interval", &M::sp_interval, range(1, 100000), "before the gate self-attention is computed at multiples of it; 1 always"),
+            opt("fi_interval", &M::fi_interval, range(1, 100000), "the same from the gate on"),
+            opt("anchor", &M::anchor, "what is kept at the gate: the mean of both branches, or one"),
+            opt("drop_guidance", &M::drop_guidance, "from the gate on one branch runs and is used as it is"),
+            opt("tail_branch", &M::tail_branch, "which one"),
+            opt("keep_batch", &M::keep_batch, "keep results as they are; for models without guidance"),
+            opt("absorbs", &M::absorbs, "methods whose edits the kept results already carry")};
+  }
+
+  void declare(PlanBuilder& plan) override;
+
+ private:
+  // Steps from `begin` on whose self-attention is computed or reused; true where it is computed.
+  bool computes_self(int step) const {
+    if (step >= gate_step) return step % fi_interval == 0;
+    return step <= warm_up || step == gate_step - 1 || step % sp_interval == 0;
+  }
+  bool thins_before() const { return sp_interval > 1; }
+  void declare_cross(PlanBuilder& plan) const;
+  void declare_self(PlanBuilder& plan) const;
+  Tensor at_gate(const Tensor& out, const std::vector<Lane>& lanes) const;
+};
+
+// [2n,N,C] of uncond and cond rows to the n rows that run on.
+Tensor TGate::at_gate(const Tensor& out, const std::vector<Lane>& lanes) const {
+  const auto rows = [&](Branch branch) {
+    std::vector<Tensor> parts;
+    for (const Lane& lane : lanes) {
+      if (lane.branch == branch) parts.push_back(slice(out, 0, lane.begin, lane.end));
+    }
+    return concat(parts, 0);
+  };
+  if (anchor == Anchor::uncond) return rows(Branch::uncond);
+  if (anchor == Anchor::cond) return rows(Branch::cond);
+  return weighted_sum(0.5, rows(Branch::uncond), 0.5, rows(Branch::cond));
+}
+
+void TGate::declare_cross(PlanBuilder& plan) const {
+  const bool halves = drop_guidance && !keep_batch && plan.run().guided;
+  Keep keep{.slot = "cross", .text = keep_batch ? "as it is" : "anchor"};
+  if (halves) keep.combine = [this](const Tensor& out, const std::vector<Lane>& lanes) { return at_gate(out, lanes); };
+  for (const SiteScope& site : plan.sites({.kinds = {AttentionKind::cross}, .names = {}, .text = "cross-attention"})) {
+    site.during({gate_step - 1, gate_step}).passes({Pass::denoise}).declare(keep);
+    // Guided or not: behind the gate nothing reads the text any more.
+    site.during({gate_step}).passes({Pass::denoise, Pass::guide}).declare(Reuse{.slot = "cross", .absorbs = absorbs});
+  }
+}
+
+void TGate::declare_self(PlanBuilder& plan) const {
+  const int steps = plan.run().steps;
+  const bool halves = drop_guidance && !keep_batch && plan.run().guided;
+  for (const SiteScope& site : plan.sites({.kinds = {AttentionKind::self}, .names = {}, .text = "self-attention"})) {
+    for (int step = 0; step < steps; ++step) {
+      const SiteScope here = site.during({step, step + 1}).passes({Pass::denoise});
+      const bool thin = step < gate_step ? thins_before() : fi_interval > 1;
+      if (thin && !computes_self(step)) {
+        here.declare(Reuse{.slot = "self", .absorbs = absorbs});
+      } else if (step == gate_step - 1 && fi_interval > 1) {
+        Keep keep{.slot = "self", .text = "anchor"};
+        if (halves) keep.combine = [this](const Tensor& out, const std::vector<Lane>& lanes) { return at_gate(out, lanes); };
+        here.declare(keep);
+      } else if (thin && (step >= warm_up || step >= gate_step)) {
+        here.declare(Keep{.slot = "self", .text = "as it is"});
+      }
+    }
+  }
+}
+
+void TGate::declare(PlanBuilder& plan) {
+  if (gate_step < plan.run().steps) {
+    declare_cross(plan);
+    if (drop_guidance && plan.run().guided && !keep_batch) {
+      plan.drop_guidance = DropGuidance{.method = "tgate", .step = gate_step,
+                                        .tail = tail_branch == Tail::uncond ? Branch::uncond : Branch::cond};
+    }
+  }
+  if (thins_before() || fi_interval > 1) declare_self(plan);
+}
+
+REGISTER_METHOD(tgate, TGate, "stops computing cross-attention once it has converged: the same picture in less time",
+                "Zhang, Liu et al. 2024, T-GATE, arXiv 2404.02747");
+
+}  // namespace
+}  // namespace heddle
