@@ -127,11 +127,12 @@ void add_tile(const BackwardJob& job, const Terms& terms, float* head, int64_t b
   const float* queries = head + job.query_block_at(block);
   const float unit = Op::keys_per_word == 1 ? 1.0f : static_cast<float>(job.in.scale * M_LOG2E);
   const int64_t vectors = (rows + lanes - 1) / lanes, area = job.key_blocks.size * query_rows;
-  const GradientTile tile{{workspace, keys, vectors, begin, first_key, unit},
+  const GradientTile tile{{workspace, keys, vectors, begin, rows, first_key, unit},
                           workspace + area,
                           workspace + 2 * area,
                           queries + job.lse_at(),
                           queries + job.shift_at()};
+  if (terms.hide(tile.scores)) return;
   product<Op>({words(head + job.keys_at()) + first_key * job.key_step(), job.key_step(), 1, words(queries), query_rows,
                tile.scores.scores, query_rows, Panel<Op>::words(n.dim)},
               keys, vectors, FromZero());
@@ -208,8 +209,7 @@ void run_step(const BackwardJob& job, BackwardStep step, int64_t problem, float*
     case BackwardStep::pack:
       return keys ? pack_keys<Op, T>(job, problem, head) : pack_queries<Op, T>(job, problem, index, head);
     case BackwardStep::add:
-      if (!job.in.causal) return add_part<Op>(job, NoTerms(), head, index, workspace);
-      return add_part<Op>(job, CausalTerm{job.sizes.keys - job.sizes.queries}, head, index, workspace);
+      return with_terms(job.in, problem, [&](const auto& terms) { add_part<Op>(job, terms, head, index, workspace); });
     case BackwardStep::write:
       if (!keys) return write_queries<T>(job, problem, index, head);
       write_rows<T>(job.back.k, problem, head + job.d_keys_at(), job.dim_step(), job.in.scale);

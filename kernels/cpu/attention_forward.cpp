@@ -105,6 +105,8 @@ void attend(const ForwardJob& job, const Terms& terms, int64_t problem, int64_t 
   const int64_t key_end = n.key_end(end, job.in.causal);
   for (int64_t k = 0; k < key_end; k += job.key_blocks.size) {
     const int64_t keys = std::min(job.key_blocks.size, key_end - k);
+    const ScoreTile tile{scores, keys, vectors, begin, end - begin, k, unit};
+    if (terms.hide(tile)) continue;
     product<Op>({.a = reinterpret_cast<const Word*>(job.key_panel(slot)) + k * job.key_step(),
                  .a_row = job.key_step(),
                  .a_step = 1,
@@ -114,7 +116,6 @@ void attend(const ForwardJob& job, const Terms& terms, int64_t problem, int64_t 
                  .c_row = query_rows,
                  .steps = Panel<Op>::words(n.dim)},
                 keys, vectors, FromZero());
-    const ScoreTile tile{scores, keys, vectors, begin, k, unit};
     terms(tile);
     soften<Op>(tile, state);
     product<Op>({.a = reinterpret_cast<const Word*>(job.value_panel(slot)) + k / Op::keys_per_word * job.value_step(),
@@ -132,11 +133,7 @@ void attend(const ForwardJob& job, const Terms& terms, int64_t problem, int64_t 
 
 template <class Op, typename T>
 void attend_block(const ForwardJob& job, int64_t problem, int64_t slot, int64_t block, float* workspace) {
-  if (job.in.causal) {
-    attend<Op, T>(job, CausalTerm{job.sizes.keys - job.sizes.queries}, problem, slot, block, workspace);
-  } else {
-    attend<Op, T>(job, NoTerms(), problem, slot, block, workspace);
-  }
+  with_terms(job.in, problem, [&](const auto& terms) { attend<Op, T>(job, terms, problem, slot, block, workspace); });
 }
 
 bool has_pair_products() {

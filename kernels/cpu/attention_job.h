@@ -45,4 +45,37 @@ struct AttentionSizes {
   }
 };
 
+// One term as one head sees it.
+struct HeadTerm {
+  const int64_t* key_class;  // null: key j is of class j
+  const float* rows;         // [class][query]
+  int64_t class_step;
+  bool by_query;  // else one value stands for all queries
+
+  int64_t class_of(int64_t key) const { return key_class ? key_class[key] : key; }
+  // Of a class, from the given query on.
+  const float* row(int64_t of_class, int64_t query) const {
+    return rows + of_class * class_step + (by_query ? query : 0);
+  }
+};
+
+constexpr int most_terms = 8;
+
+// The terms of one problem (b, h). Held in place: threads do not allocate.
+struct HeadTerms {
+  HeadTerm terms[most_terms];
+  int count = 0;
+
+  HeadTerms(const AttentionInputs& in, int64_t problem) {
+    const int64_t b = problem / in.q.dim(2), h = problem % in.q.dim(2);
+    const auto step = [](const Tensor& x, int axis) { return x.dim(axis) > 1 ? x.stride(axis) : 0; };
+    for (const auto& [key_class, rows] : in.terms) {
+      terms[count++] = {key_class.defined() ? key_class.data<int64_t>() + b * step(key_class, 0) : nullptr,
+                        rows.data<float>() + b * step(rows, 0) + h * step(rows, 1), rows.stride(2), rows.dim(3) > 1};
+    }
+  }
+  const HeadTerm* begin() const { return terms; }
+  const HeadTerm* end() const { return terms + count; }
+};
+
 }  // namespace heddle::cpu

@@ -8,6 +8,7 @@
 #endif
 
 #include "kernels/cpu/attention_job.h"
+#include "kernels/cpu/map-inl.h"
 #include "kernels/cpu/math-inl.h"
 #include "kernels/cpu/product-inl.h"
 
@@ -20,23 +21,100 @@ namespace heddle::cpu::HWY_NAMESPACE {
 struct ScoreTile {
   float* scores;  // [keys][query_rows]
   int64_t keys, vectors;
-  int64_t first_query, first_key;
-  float unit;  // exp2(score * unit) is the weight: a bias b in nats is b * log2(e) / unit here
+  int64_t first_query, queries;  // of the vectors' lanes, `queries` are real
+  int64_t first_key;
+  float unit;                       // exp2(score * unit) is the weight: a bias b in nats is b * log2(e) / unit here
+  const int64_t* chosen = nullptr;  // where the keys are not neighbours
+  int64_t key(int64_t k) const { return chosen ? chosen[k] : first_key + k; }
 };
 
 // Terms are applied to each tile before its softmax. The causal one: query i sees keys j <= i + offset.
 struct NoTerms {
+  NoTerms(const AttentionInputs&, int64_t) {}
   void operator()(const ScoreTile&) const {}
+  bool hide(const ScoreTile&) const { return false; }
 };
 struct CausalTerm {
   int64_t offset;
+  CausalTerm(const AttentionInputs& in, int64_t) : offset(in.k.dim(1) - in.q.dim(1)) {}
   void operator()(const ScoreTile& tile) const {
     for (int64_t k = 0; k < tile.keys; ++k) {
-      const int64_t blind = std::min(tile.first_key + k - offset - tile.first_query, tile.vectors * lanes);
+      const int64_t blind = std::min(tile.key(k) - offset - tile.first_query, tile.vectors * lanes);
       if (blind > 0) std::fill_n(tile.scores + k * query_rows, blind, masked_score);
     }
   }
+  bool hide(const ScoreTile&) const { return false; }
 };
+
+// score = max(score + bias, masked_score): -inf becomes finite, and NaN, the second operand, stays.
+HWY_INLINE LanesVec biased(LanesVec score, LanesVec bias, LanesVec factor) {
+  return hn::Max(hn::Set(Lanes(), masked_score), hn::MulAdd(bias, factor, score));
+}
+
+// The caller's terms as one head sees them, and causality where it is asked for as well.
+struct AddedTerms {
+  HeadTerms terms;
+  CausalTerm causal;
+  bool is_causal;
+
+  AddedTerms(const AttentionInputs& in, int64_t problem)
+      : terms(in, problem), causal(in, problem), is_causal(in.causal) {}
+
+  void operator()(const ScoreTile& tile) const {
+    const LanesVec factor = hn::Set(Lanes(), static_cast<float>(M_LOG2E) / tile.unit);
+    for (const HeadTerm& term : terms) {
+      for (int64_t k = 0; k < tile.keys; ++k) {
+        const float* bias = term.row(term.class_of(tile.key(k)), tile.first_query);
+        add_row(tile, tile.scores + k * query_rows, bias, term.by_query, factor);
+      }
+    }
+    if (is_causal) causal(tile);
+  }
+
+  static HWY_INLINE void add_row(const ScoreTile& tile, float* scores, const float* bias, bool by_query,
+                                 LanesVec factor) {
+    const Lanes d;
+    if (!by_query) {
+      const LanesVec all = hn::Set(d, *bias);
+      for (int64_t r = 0; r < tile.vectors * lanes; r += lanes)
+        hn::StoreU(biased(hn::LoadU(d, scores + r), all, factor), d, scores + r);
+      return;
+    }
+    for_vectors(tile.queries, [&](int64_t r, auto part) HWY_ATTR {
+      hn::StoreU(biased(hn::LoadU(d, scores + r), load(bias + r, part), factor), d, scores + r);
+    });
+  }
+
+  // True where no query of the tile sees any of its keys.
+  bool hide(const ScoreTile& tile) const {
+    for (int64_t k = 0; k < tile.keys; ++k) {
+      bool hidden = false;
+      for (const HeadTerm& term : terms) hidden = hidden || hides(term, term.class_of(tile.key(k)), tile);
+      if (!hidden) return false;
+    }
+    return true;
+  }
+
+  static bool hides(const HeadTerm& term, int64_t of_class, const ScoreTile& tile) {
+    const float* bias = term.row(of_class, tile.first_query);
+    const float least = masked_score * tile.unit / static_cast<float>(M_LOG2E);
+    if (!term.by_query) return *bias <= least;
+    const Lanes d;
+    int64_t i = 0;
+    for (; i + lanes <= tile.queries; i += lanes) {
+      if (!hn::AllTrue(d, hn::Le(hn::LoadU(d, bias + i), hn::Set(d, least)))) return false;
+    }
+    return std::all_of(bias + i, bias + tile.queries, [&](float b) { return b <= least; });
+  }
+};
+
+// Calls f with the kind of terms that the inputs need: the plain kernel has none of their branches.
+template <class F>
+void with_terms(const AttentionInputs& in, int64_t problem, const F& f) {
+  if (!in.terms.empty()) return f(AddedTerms(in, problem));
+  if (in.causal) return f(CausalTerm(in, problem));
+  f(NoTerms(in, problem));
+}
 
 // The running maximum (in the tile's units), sum and the factor that older sums must take, per query.
 struct SoftmaxState {

@@ -1,45 +1,30 @@
 // Attention: checks, the tape, and the one dispatch line.
 #include "kernels/ops/attention.h"
 
-#include <cmath>
 #include <limits>
+#include <string>
 
 #include "kernels/core/error.h"
 #include "kernels/core/flops.h"
 #include "kernels/core/tape.h"
 #include "kernels/cpu/attention.h"
+#include "kernels/ops/attention_checks.h"
 #include "kernels/ops/view.h"
 
 namespace heddle {
 namespace {
 
-void check_dense_last_axis(const Tensor& x, const char* name) {
-  if (x.dim(-1) > 1 && x.stride(-1) != 1) {
-    fail(ErrorCode::internal, "attention", std::string(name) + " with a dense last axis",
-         "stride " + std::to_string(x.stride(-1)), "contiguous()");
-  }
-}
-
-void check(const Tensor& q, const Tensor& k, const Tensor& v) {
-  if (q.rank() != 4 || k.rank() != 4 || v.rank() != 4) {
-    fail(ErrorCode::internal, "attention", "q, k and v of rank 4 [B,N,H,D]",
-         q.shape().text() + ", " + k.shape().text() + " and " + v.shape().text());
-  }
-  const Shape keys{q.dim(0), k.dim(1), q.dim(2), q.dim(3)};
-  const Shape values{q.dim(0), k.dim(1), q.dim(2), v.dim(3)};
-  if (!(k.shape() == keys) || !(v.shape() == values)) {
+AttentionExtents check(const Tensor& q, const Tensor& k, const Tensor& v) {
+  const AttentionExtents n = check_queries_and_keys("attention", q, k);
+  const Shape values{n.batch, n.keys, n.heads, v.defined() && v.rank() == 4 ? v.dim(3) : 0};
+  if (!v.defined() || !(v.shape() == values) || v.dtype() != q.dtype()) {
     fail(ErrorCode::internal, "attention",
-         "k " + keys.text() + " and v " + values.text() + " for q " + q.shape().text(),
-         k.shape().text() + " and " + v.shape().text());
+         "v [" + std::to_string(n.batch) + ", " + std::to_string(n.keys) + ", " + std::to_string(n.heads) + ", Dv] " +
+             std::string(name_of(q.dtype())),
+         v.shape().text() + " " + std::string(name_of(v.dtype())));
   }
-  if ((q.dtype() != DType::f32 && q.dtype() != DType::bf16) || k.dtype() != q.dtype() || v.dtype() != q.dtype()) {
-    fail(ErrorCode::internal, "attention", "q, k and v all f32 or all bf16",
-         std::string(name_of(q.dtype())) + ", " + std::string(name_of(k.dtype())) + ", " +
-             std::string(name_of(v.dtype())));
-  }
-  check_dense_last_axis(q, "q");
-  check_dense_last_axis(k, "k");
-  check_dense_last_axis(v, "v");
+  check_dense_last_axis("attention", v, "v");
+  return n;
 }
 
 // No query, or no key to look at: nothing flows back.
@@ -51,12 +36,13 @@ AttentionResult without_keys(const Tensor& q, const Tensor& v) {
 }  // namespace
 
 AttentionResult attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options) {
-  check(q, k, v);
+  const AttentionExtents n = check(q, k, v);
+  const std::vector<ScoreTerm> terms = checked_terms("attention", options, n);
   if (q.count() == 0 || k.count() == 0 || v.count() == 0) return without_keys(q, v);
   const int64_t flops = 2 * q.dim(0) * q.dim(1) * k.dim(1) * q.dim(2) * (q.dim(3) + v.dim(3));
   count_flops(flops);
-  const double scale = options.scale != 0 ? options.scale : 1.0 / std::sqrt(static_cast<double>(q.dim(3)));
-  const cpu::AttentionInputs in{q.detach(), k.detach(), v.detach(), static_cast<float>(scale), options.causal};
+  const cpu::AttentionInputs in{q.detach(),     k.detach(), v.detach(), static_cast<float>(score_scale(options, q)),
+                                options.causal, terms};
   const cpu::AttentionOutputs made = cpu::attention_forward(in);
   if (!any_tracked({q, k, v})) return {made.out, made.lse};
 

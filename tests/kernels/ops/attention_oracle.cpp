@@ -27,8 +27,10 @@ double dot(const Array& a, int64_t i, const Array& b, int64_t j, int64_t n) {
   return sum;
 }
 
-bool visible(const AttentionCase& test, int64_t i, int64_t j) {
-  return !test.causal || j <= i + test.keys - test.queries;
+double bias(const AttentionCase& test, int64_t b, int64_t h, int64_t i, int64_t j) {
+  double sum = test.causal && j > i + test.keys - test.queries ? -std::numeric_limits<double>::infinity() : 0;
+  for (const TermArrays& term : test.terms) sum += term.at(b, h, i, j);
+  return sum;
 }
 
 Map map_of(const AttentionCase& test, const std::vector<Array>& qkv, int64_t b, int64_t h) {
@@ -38,13 +40,11 @@ Map map_of(const AttentionCase& test, const std::vector<Array>& qkv, int64_t b, 
     double* row = map.p.data() + i * test.keys;
     double top = -std::numeric_limits<double>::infinity(), total = 0;
     for (int64_t j = 0; j < test.keys; ++j) {
-      if (!visible(test, i, j)) continue;
-      row[j] = scale_of(test) * dot(qkv[0], at(qkv[0], b, i, h), qkv[1], at(qkv[1], b, j, h), test.dim);
+      row[j] = bias(test, b, h, i, j);
+      row[j] += scale_of(test) * dot(qkv[0], at(qkv[0], b, i, h), qkv[1], at(qkv[1], b, j, h), test.dim);
       top = std::max(top, row[j]);
     }
-    for (int64_t j = 0; j < test.keys; ++j) {
-      if (visible(test, i, j)) total += row[j] = std::exp(row[j] - top);
-    }
+    for (int64_t j = 0; j < test.keys; ++j) total += row[j] = std::isinf(row[j]) ? 0 : std::exp(row[j] - top);
     if (total == 0) continue;
     for (int64_t j = 0; j < test.keys; ++j) row[j] /= total;
     map.lse[i] = top + std::log(total);
@@ -58,10 +58,33 @@ Array zeros(const Shape& shape) {
 
 }  // namespace
 
+double TermArrays::at(int64_t b, int64_t h, int64_t i, int64_t j) const {
+  const auto place = [](const Shape& shape, int axis, int64_t index) { return shape[axis] > 1 ? index : 0; };
+  const int64_t of_class =
+      key_class.empty() ? j : key_class[static_cast<size_t>(place(class_shape, 0, b) * class_shape[1] + j)];
+  const Shape& s = rows.shape;
+  return rows[((place(s, 0, b) * s[1] + place(s, 1, h)) * s[2] + of_class) * s[3] + place(s, 3, i)];
+}
+
+Tensor TermArrays::rows_tensor() const {
+  return to_tensor(rows, DType::f32);
+}
+
+Tensor TermArrays::class_tensor() const {
+  return key_class.empty() ? Tensor() : Tensor::from(std::span<const int64_t>(key_class), class_shape);
+}
+
+AttentionOptions options_of(const AttentionCase& test) {
+  AttentionOptions options{.scale = test.scale, .causal = test.causal};
+  for (const TermArrays& term : test.terms) options.terms.push_back({term.class_tensor(), term.rows_tensor()});
+  return options;
+}
+
 std::string AttentionCase::text() const {
   std::ostringstream out;
   out << "b" << batch << " h" << heads << " q" << queries << " k" << keys << " d" << dim << " dv" << value_dim
       << (causal ? " causal" : "");
+  for (const TermArrays& term : terms) out << " rows " << term.rows.shape.text() << " of " << term.class_shape.text();
   return out.str();
 }
 
@@ -107,6 +130,15 @@ std::vector<Array> attention_backward(const AttentionCase& test, const std::vect
     }
   }
   return back;
+}
+
+Array attention_map(const AttentionCase& test, const std::vector<Array>& qkv) {
+  Array all = zeros({test.batch, test.heads, test.queries, test.keys});
+  for (int64_t problem = 0; problem < test.batch * test.heads; ++problem) {
+    const Map map = map_of(test, qkv, problem / test.heads, problem % test.heads);
+    std::copy(map.p.begin(), map.p.end(), all.values.begin() + problem * test.queries * test.keys);
+  }
+  return all;
 }
 
 }  // namespace heddle::testing

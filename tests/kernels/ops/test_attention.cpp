@@ -10,7 +10,7 @@
 #include "kernels/ops/attention.h"
 #include "kernels/ops/elementwise.h"
 #include "kernels/ops/view.h"
-#include "tests/kernels/ops/attention_oracle.h"
+#include "tests/kernels/ops/attention_check.h"
 #include "tests/kernels/ops/instruction_sets.h"
 
 namespace heddle {
@@ -20,81 +20,9 @@ using testing::Array;
 using testing::AttentionArrays;
 using testing::AttentionCase;
 
-std::vector<Array> inputs_of(const AttentionCase& test, DType dtype) {
-  std::vector<Array> out;
-  for (const Shape& shape : test.shapes()) {
-    Array a{shape, testing::normals(3 + out.size(), shape.count())};
-    if (out.empty()) {
-      for (double& v : a.values) v *= test.loudness;
-    }
-    out.push_back(testing::to_array(testing::to_tensor(a, dtype)));
-  }
-  return out;
-}
-
-// Root mean square of the difference over that of the wanted values, and the largest difference over the same.
-struct Gap {
-  double mean = 0, worst = 0;
-};
-
-Gap gap(const Array& got, const Array& want) {
-  double squares = 0, size = 0, worst = 0;
-  for (int64_t i = 0; i < want.shape.count(); ++i) {
-    if (want[i] == got[i]) continue;  // also -inf
-    squares += (got[i] - want[i]) * (got[i] - want[i]);
-    worst = std::max(worst, std::abs(got[i] - want[i]));
-    if (std::isnan(got[i])) worst = std::numeric_limits<double>::infinity();
-  }
-  for (double v : want.values) size += std::isinf(v) ? 0 : v * v;
-  const double unit = std::sqrt(std::max(size, 1e-12) / std::max<double>(1, static_cast<double>(want.shape.count())));
-  return {std::sqrt(squares / std::max<double>(1, static_cast<double>(want.shape.count()))) / unit, worst / unit};
-}
-
-void expect_close(const AttentionCase& test, const char* what, DType dtype, const Array& got, const Array& want,
-                  double tolerance) {
-  ASSERT_EQ(got.shape, want.shape) << test.text() << " " << what;
-  const Gap g = gap(got, want);
-  EXPECT_LE(g.mean, tolerance) << test.text() << " " << what << " " << name_of(dtype);
-  EXPECT_LE(g.worst, 16 * tolerance) << test.text() << " " << what << " " << name_of(dtype);
-}
-
-// A view of `x` inside a wider buffer, as a joined projection hands it over, not aligned to anything.
-Tensor as_slice_of_joined(const Tensor& x) {
-  const Tensor before = Tensor::full({x.dim(0), x.dim(1), 1, x.dim(3)}, 7, x.dtype());
-  const Tensor after = Tensor::full({x.dim(0), x.dim(1), 2, x.dim(3)}, 9, x.dtype());
-  return slice(concat({before, x, after}, 2), 2, 1, 1 + x.dim(2));
-}
-
-void check_in(const AttentionCase& test, DType dtype) {
-  const std::vector<Array> qkv = inputs_of(test, dtype);
-  const AttentionArrays want = attention_forward(test, qkv);
-  const double tolerance = dtype == DType::f32 ? 2e-6 : 8e-3;
-  Tape tape;
-  std::vector<Tensor> x;
-  for (const Array& a : qkv) x.push_back(tape.watch(testing::to_tensor(a, dtype)));
-  const AttentionResult got = attention(as_slice_of_joined(x[0]), as_slice_of_joined(x[1]), as_slice_of_joined(x[2]),
-                                        {.scale = test.scale, .causal = test.causal});
-  ASSERT_EQ(got.out.dtype(), dtype);
-  ASSERT_EQ(got.lse.dtype(), DType::f32);
-  expect_close(test, "out", dtype, testing::to_array(got.out), want.out, tolerance);
-  expect_close(test, "lse", dtype, testing::to_array(got.lse), want.lse, dtype == DType::f32 ? 2e-6 : 1e-3);
-
-  const Tensor d_out = testing::to_tensor({want.out.shape, testing::normals(8, want.out.shape.count())}, dtype);
-  const Tensor d_lse = testing::to_tensor({want.lse.shape, testing::normals(9, want.lse.shape.count())}, DType::f32);
-  const std::vector<Tensor> ys{got.out, got.lse}, cs{d_out, d_lse};
-  const std::vector<Tensor> back = tape.gradients(ys, cs, x);
-  const std::vector<Array> want_back =
-      attention_backward(test, qkv, {testing::to_array(d_out), testing::to_array(d_lse)});
-  const char* names[] = {"vjp q", "vjp k", "vjp v"};
-  for (int i = 0; i < 3; ++i) {
-    expect_close(test, names[i], dtype, testing::to_array(back[i]), want_back[i], dtype == DType::f32 ? 4e-6 : 1.6e-2);
-  }
-}
-
-void check(const AttentionCase& test) {
-  check_in(test, DType::f32);
-  check_in(test, DType::bf16);
-}
+using testing::check_attention;
+using testing::expect_close;
+using testing::inputs_of;
 
 TEST(Attention, EqualsDifferencesOfTheOracle) {
   for (const bool causal : {false, true}) {
@@ -120,10 +48,10 @@ TEST(Attention, EqualsDifferencesOfTheOracle) {
 TEST(Attention, HeadDims) {
   testing::on_each_instruction_set([] {
     for (const int64_t d : {1, 7, 8, 20, 40, 64, 80, 96, 128, 160, 512}) {
-      check({.batch = 1, .heads = 2, .queries = 37, .keys = 45, .dim = d, .value_dim = d});
+      check_attention({.batch = 1, .heads = 2, .queries = 37, .keys = 45, .dim = d, .value_dim = d});
     }
-    check({.batch = 2, .heads = 3, .queries = 33, .keys = 50, .dim = 40, .value_dim = 72});
-    check({.batch = 1, .heads = 1, .queries = 70, .keys = 19, .dim = 72, .value_dim = 9});
+    check_attention({.batch = 2, .heads = 3, .queries = 33, .keys = 50, .dim = 40, .value_dim = 72});
+    check_attention({.batch = 1, .heads = 1, .queries = 70, .keys = 19, .dim = 72, .value_dim = 9});
   });
 }
 
@@ -131,22 +59,23 @@ TEST(Attention, Lengths) {
   testing::on_each_instruction_set([] {
     for (const int64_t queries : {1, 3, 16, 77, 197}) {
       for (const int64_t keys : {1, 3, 77, 130, 197}) {
-        check({.batch = 1, .heads = 1, .queries = queries, .keys = keys, .dim = 24, .value_dim = 24});
-        check({.batch = 1, .heads = 1, .queries = queries, .keys = keys, .dim = 24, .value_dim = 24, .causal = true});
+        check_attention({.batch = 1, .heads = 1, .queries = queries, .keys = keys, .dim = 24, .value_dim = 24});
+        check_attention(
+            {.batch = 1, .heads = 1, .queries = queries, .keys = keys, .dim = 24, .value_dim = 24, .causal = true});
       }
     }
   });
 }
 
 TEST(Attention, LongSequences) {
-  check({.batch = 1, .heads = 1, .queries = 1030, .keys = 1030, .dim = 40, .value_dim = 40});
-  check({.batch = 1, .heads = 1, .queries = 300, .keys = 2100, .dim = 64, .value_dim = 64, .causal = true});
-  check({.batch = 1, .heads = 1, .queries = 2100, .keys = 77, .dim = 40, .value_dim = 40});
+  check_attention({.batch = 1, .heads = 1, .queries = 1030, .keys = 1030, .dim = 40, .value_dim = 40});
+  check_attention({.batch = 1, .heads = 1, .queries = 300, .keys = 2100, .dim = 64, .value_dim = 64, .causal = true});
+  check_attention({.batch = 1, .heads = 1, .queries = 2100, .keys = 77, .dim = 40, .value_dim = 40});
 }
 
 TEST(Attention, NearlyOneHotMapsAndLargeScores) {
-  check_in({.heads = 2, .queries = 40, .keys = 300, .dim = 40, .value_dim = 40, .loudness = 8}, DType::f32);
-  check_in({.heads = 1, .queries = 20, .keys = 90, .dim = 16, .value_dim = 16, .scale = 3.0}, DType::f32);
+  check_attention({.heads = 2, .queries = 40, .keys = 300, .dim = 40, .value_dim = 40, .loudness = 8}, DType::f32);
+  check_attention({.heads = 1, .queries = 20, .keys = 90, .dim = 16, .value_dim = 16, .scale = 3.0}, DType::f32);
 }
 
 TEST(Attention, RowsWithoutKeysAreZero) {
