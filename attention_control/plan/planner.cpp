@@ -208,7 +208,24 @@ std::string CompiledPlan::fingerprint() const {
   return text;
 }
 
+namespace {
+
+// A branch that two methods add would carry the edits of both, and both would steer by it.
+void check_predictions(const PlanBuilder& declared) {
+  const std::vector<PredictionTerm>& terms = declared.predictions;
+  for (size_t i = 0; i < terms.size(); ++i) {
+    for (size_t j = i + 1; j < terms.size(); ++j) {
+      if (terms[i].branch == terms[j].branch)
+        fail(ErrorCode::usage, "plan", "one method that adds the branch " + name_of(terms[i].branch),
+             terms[i].method + " and " + terms[j].method, "one of them");
+    }
+  }
+}
+
+}  // namespace
+
 CompiledPlan compile(const PlanBuilder& declared) {
+  check_predictions(declared);
   CompiledPlan plan;
   plan.run_ = declared.run();
   Planner(declared, plan.sections_, plan.layers_)();

@@ -1,0 +1,13 @@
+// A Gaussian over the grid that tokens were flattened from.
+#pragma once
+
+#include "attention_control/plan/site.h"
+#include "kernels/core/tensor.h"
+
+namespace heddle {
+
+// x [R,N,H,D], N = grid.height * grid.width -> the same, blurred as SEG's code does: ceil(6 sigma) taps, made odd, no more
+// than the side allows, normalised, edges reflected; above sigma 9999 the mean of all tokens. Differentiable.
+Tensor blur_tokens(const Tensor& x, const TokenSegment& grid, double sigma);
+
+}  // namespace heddle
