@@ -81,7 +81,8 @@ Tensor guide_latents(Control& control, const Schedule& schedule, const Evaluatio
       }
       std::vector<int64_t> rows;
       std::vector<Tensor> parts;
-      for (const Lane& lane : lanes) {
+      for (Lane& lane : lanes) {
+        lane.picture = picture;
         rows.push_back(lane.member * run.pictures + picture);
         parts.push_back(slice(x, 0, rows.back(), rows.back() + 1));
       }

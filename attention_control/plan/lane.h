@@ -16,6 +16,7 @@ struct Lane {
   Branch branch = Branch::cond;
   int member = 0;
   int64_t begin = 0, end = 0;
+  int64_t picture = 0;  // of the member's pictures, the one in the first row
   int64_t rows() const { return end - begin; }
 };
 

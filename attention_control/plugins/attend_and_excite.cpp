@@ -1,6 +1,5 @@
 // Attend-and-Excite: while sampling, the latents are moved so that each named subject owns some part of the picture.
 // Chefer et al. 2023, arXiv 2301.13826; constants of the official code. Verbs: capture, loss. Stays fused.
-#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <map>
@@ -89,15 +88,8 @@ void AttendAndExcite::declare(PlanBuilder& plan) {
   for (const Member& member : plan.run().members) {
     columns_.push_back(word_columns(member.words, text_range));
     std::vector<std::vector<int64_t>>& subjects = subjects_.emplace_back();
-    for (const TokenWords& tokens : subject_tokens) {
-      subjects.emplace_back();
-      for (const int64_t position : tokens.positions(member.words, plan.where())) {
-        const auto at = std::ranges::find(columns_.back(), position);
-        if (at == columns_.back().end())
-          fail(ErrorCode::usage, plan.where(), "subject tokens among the words", "token " + std::to_string(position));
-        subjects.back().push_back(at - columns_.back().begin());
-      }
-    }
+    for (const TokenWords& tokens : subject_tokens)
+      subjects.push_back(places_in(columns_.back(), tokens.positions(member.words, plan.where()), plan.where()));
   }
   const std::vector<SiteScope> sites = cross_sites(plan, attention_res);
   altered_ = plan.steps(0, steps_fraction).end;

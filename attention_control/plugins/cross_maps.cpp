@@ -5,6 +5,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "kernels/core/error.h"
 #include "kernels/ops/elementwise.h"
 #include "kernels/ops/view.h"
 
@@ -70,6 +71,16 @@ std::vector<int64_t> word_columns(const PromptTokens& words, TextRange range) {
   std::vector<int64_t> columns(static_cast<size_t>(std::max<int64_t>(end - 1, 0)));
   std::iota(columns.begin(), columns.end(), 1);
   return columns;
+}
+
+std::vector<int64_t> places_in(const std::vector<int64_t>& columns, const std::vector<int64_t>& keys, const std::string& where) {
+  std::vector<int64_t> out;
+  for (const int64_t key : keys) {
+    const auto at = std::ranges::find(columns, key);
+    if (at == columns.end()) fail(ErrorCode::usage, where, "tokens among the words of the prompt", "token " + std::to_string(key));
+    out.push_back(at - columns.begin());
+  }
+  return out;
 }
 
 Tensor smooth(const Tensor& map, int64_t height, int64_t width, const std::vector<double>& kernel) {

@@ -35,6 +35,9 @@ struct ParamWords<TextRange> {
 };
 std::vector<int64_t> word_columns(const PromptTokens& words, TextRange range);
 
+// Positions of `keys` among `columns`. Error(usage) at `where` for one that is not among them.
+std::vector<int64_t> places_in(const std::vector<int64_t>& columns, const std::vector<int64_t>& keys, const std::string& where);
+
 // [H*W] convolved with a square kernel of odd side, row-major weights; borders reflected.
 Tensor smooth(const Tensor& map, int64_t height, int64_t width, const std::vector<double>& kernel);
 // Attend-and-Excite's own weights exp(-(d / (2 sigma))^2), or a Gaussian of deviation sigma; normalised.
