@@ -2,11 +2,14 @@
 // bench/kernels_attention.py times torch on the same list.
 #include <benchmark/benchmark.h>
 
+#include <limits>
 #include <random>
 
 #include "kernels/core/tape.h"
 #include "kernels/ops/activation.h"
 #include "kernels/ops/attention.h"
+#include "kernels/ops/attention_columns.h"
+#include "kernels/ops/attention_merge.h"
 #include "kernels/ops/elementwise.h"
 #include "kernels/ops/norm.h"
 #include "kernels/ops/softmax.h"
@@ -31,24 +34,79 @@ void rate(benchmark::State& state, const char* unit, double amount) {
   state.counters[unit] = benchmark::Counter(amount / 1e9, benchmark::Counter::kIsIterationInvariantRate);
 }
 
-// Arguments: dtype, queries, keys, heads, dim. Rate in operations of the two (seven with the gradient) products.
-void attend(benchmark::State& state) {
-  const int64_t nq = state.range(1), nk = state.range(2), h = state.range(3), d = state.range(4);
-  const Tensor q = noise({1, nq, h, d}, dtype_of(state)), k = noise({1, nk, h, d}, dtype_of(state));
-  for (auto _ : state) benchmark::DoNotOptimize(attention(q, k, k, {}).out);
-  rate(state, "GFLOP/s", 4.0 * static_cast<double>(nq * nk * h * d));
+// Four labels scattered over the tokens and what a query of one adds to the score of a key of another: a bias, or -inf
+// between different labels but the first. Scattered, so that no tile of keys can be left out.
+AttentionOptions labelled(int64_t queries, int64_t keys, bool mask) {
+  const auto label = [](int64_t token) { return token * 7 / 5 % 4; };
+  std::vector<int64_t> classes;
+  for (int64_t j = 0; j < keys; ++j) classes.push_back(label(j));
+  std::vector<float> rows;
+  for (int64_t c = 0; c < 4; ++c) {
+    for (int64_t i = 0; i < queries; ++i) {
+      const bool hidden = mask && c != 0 && label(i) != c;
+      rows.push_back(hidden ? -std::numeric_limits<float>::infinity()
+                     : mask ? 0.0f
+                            : 0.1f * static_cast<float>(c - label(i)));
+    }
+  }
+  AttentionOptions options;
+  options.terms = {{Tensor::from(std::span<const int64_t>(classes), {1, keys}),
+                    Tensor::from(std::span<const float>(rows), {1, 1, 4, queries})}};
+  return options;
 }
 
-void attend_with_gradient(benchmark::State& state) {
-  const int64_t nq = state.range(1), nk = state.range(2), h = state.range(3), d = state.range(4);
-  const Tensor q = noise({1, nq, h, d}, dtype_of(state)), k = noise({1, nk, h, d}, dtype_of(state));
+struct Problem {
+  Tensor q, k;
+  double products;  // operations of one
+  explicit Problem(const benchmark::State& state)
+      : q(noise({1, state.range(1), state.range(3), state.range(4)}, dtype_of(state))),
+        k(noise({1, state.range(2), state.range(3), state.range(4)}, dtype_of(state))),
+        products(2.0 * static_cast<double>(q.count() * state.range(2))) {}
+};
+
+void time_forward(benchmark::State& state, const AttentionOptions& options) {
+  const Problem p(state);
+  for (auto _ : state) benchmark::DoNotOptimize(attention(p.q, p.k, p.k, options).out);
+  rate(state, "GFLOP/s", 2 * p.products);
+}
+
+// With `columns`, the gradient comes back through four live columns, too.
+void time_gradient(benchmark::State& state, const AttentionOptions& options, bool columns) {
+  const Problem p(state);
+  const Columns four{{1, 30, 50, state.range(2) - 1}};
+  const Tensor d_columns = noise({1, state.range(1), 4}, DType::f32);
   for (auto _ : state) {
     Tape tape;
-    const std::vector<Tensor> x{tape.watch(q), tape.watch(k), tape.watch(k)};
-    const std::vector<Tensor> y{attention(x[0], x[1], x[2], {}).out}, c{q};
+    const std::vector<Tensor> x{tape.watch(p.q), tape.watch(p.k), tape.watch(p.k)};
+    const AttentionResult r = attention(x[0], x[1], x[2], options);
+    std::vector<Tensor> y{r.out}, c{p.q};
+    if (columns) {
+      y.push_back(attention_columns(x[0], x[1], r.lse, four, options));
+      c.push_back(d_columns);
+    }
     benchmark::DoNotOptimize(tape.gradients(y, c, x));
   }
-  rate(state, "GFLOP/s", 14.0 * static_cast<double>(nq * nk * h * d));
+  rate(state, "GFLOP/s", 7 * p.products);
+}
+
+// Arguments: dtype, queries, keys, heads, dim. Rate in operations of the two (seven with the gradient) products.
+void attend(benchmark::State& state) {
+  time_forward(state, {});
+}
+void attend_with_gradient(benchmark::State& state) {
+  time_gradient(state, {}, false);
+}
+void attend_masked(benchmark::State& state) {
+  time_forward(state, labelled(state.range(1), state.range(2), true));
+}
+void attend_biased(benchmark::State& state) {
+  time_forward(state, labelled(state.range(1), state.range(2), false));
+}
+void attend_masked_with_gradient(benchmark::State& state) {
+  time_gradient(state, labelled(state.range(1), state.range(2), true), false);
+}
+void attend_with_columns(benchmark::State& state) {
+  time_gradient(state, {}, true);
 }
 
 void attention_sizes(benchmark::internal::Benchmark* b) {
@@ -56,10 +114,31 @@ void attention_sizes(benchmark::internal::Benchmark* b) {
   for (const int64_t dtype : {0, 1}) {
     b->Args({dtype, 4096, 4096, 8, 40})->Args({dtype, 1024, 1024, 20, 64})->Args({dtype, 17776, 17776, 4, 64});
     b->Args({dtype, 4096, 77, 8, 40})->Args({dtype, 4096, 4096, 1, 512})->Args({dtype, 1024, 1024, 8, 80});
+    b->Args({dtype, 4096, 4096, 8, 64})->Args({dtype, 16384, 16384, 8, 40})->Args({dtype, 16384, 16384, 8, 64});
+  }
+}
+void labelled_sizes(benchmark::internal::Benchmark* b) {
+  b->ArgNames({"bf16", "queries", "keys", "heads", "dim"})->Unit(benchmark::kMillisecond)->UseRealTime();
+  for (const int64_t dtype : {0, 1}) {
+    for (const int64_t dim : {40, 64}) b->Args({dtype, 4096, 4096, 8, dim})->Args({dtype, 16384, 16384, 8, dim});
   }
 }
 BENCHMARK(attend)->Apply(attention_sizes);
 BENCHMARK(attend_with_gradient)->Apply(attention_sizes);
+BENCHMARK(attend_masked)->Apply(labelled_sizes);
+BENCHMARK(attend_biased)->Apply(labelled_sizes);
+BENCHMARK(attend_masked_with_gradient)->Apply(labelled_sizes);
+BENCHMARK(attend_with_columns)->Apply(attention_sizes);
+
+// Two halves of the keys into one. Arguments: dtype, queries, heads, dim.
+void merge(benchmark::State& state) {
+  const Tensor out = noise({1, state.range(1), state.range(2), state.range(3)}, dtype_of(state));
+  const Tensor lse = noise({1, state.range(2), state.range(1)}, DType::f32);
+  const std::vector<AttentionResult> parts{{out, lse}, {out, lse}};
+  for (auto _ : state) benchmark::DoNotOptimize(merge_attention(parts).out);
+  rate(state, "GB/s", 3.0 * static_cast<double>(out.count() * size_of(out.dtype())));
+}
+BENCHMARK(merge)->Unit(benchmark::kMicrosecond)->UseRealTime()->Args({0, 4096, 8, 40})->Args({1, 4096, 8, 40});
 
 // Arguments: dtype, rows, channels. Rate in bytes that must be read and written once.
 template <typename F>
