@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <string>
+#include <string_view>
 
 #include "kernels/core/error.h"
 
@@ -20,13 +21,18 @@ int accept(F read) {
   return 0;
 }
 
-// For readers that take a path: a file that is written anew for each input.
-inline std::string scratch_file(const char* ending) {
+inline std::string_view text_of(const uint8_t* data, size_t size) {
+  return {reinterpret_cast<const char*>(data), size};
+}
+
+// A folder for readers that take paths; its files are written anew for each input.
+inline const std::string& scratch_folder() {
   static const std::string folder = [] {
     std::string pattern = (std::filesystem::temp_directory_path() / "heddle-fuzz-XXXXXX").string();
-    return std::string(mkdtemp(pattern.data()));
+    if (mkdtemp(pattern.data()) == nullptr) std::abort();
+    return pattern;
   }();
-  return folder + "/input" + ending;
+  return folder;
 }
 
 }  // namespace heddle::testing

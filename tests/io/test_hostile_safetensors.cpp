@@ -32,91 +32,95 @@ std::string two(const std::string& first, const std::string& second) {
                16);
 }
 
+struct ShapedCase {
+  const char *name, *dtype, *shape, *offsets;
+};
+constexpr ShapedCase shaped_cases[] = {
+    {"dtype unknown", "F31", "[4]", "[0,16]"},
+    {"dtype lower", "f32", "[4]", "[0,16]"},
+    {"dtype empty", "", "[4]", "[0,16]"},
+    {"dtype of other width", "F64", "[4]", "[0,16]"},
+    {"shape number", "F32", "4", "[0,16]"},
+    {"shape text", "F32", "\"4\"", "[0,16]"},
+    {"shape of text", "F32", "[\"4\"]", "[0,16]"},
+    {"shape fraction", "F32", "[4.0]", "[0,16]"},
+    {"shape negative", "F32", "[-4]", "[0,16]"},
+    {"shape two negatives", "F32", "[-2,-2]", "[0,16]"},
+    {"shape huge", "F32", "[9223372036854775807]", "[0,16]"},
+    {"shape past 64 bits", "F32", "[99999999999999999999]", "[0,16]"},
+    {"shape unsigned", "F32", "[18446744073709551612]", "[0,16]"},
+    {"shape wraps to 16 bytes", "F32", "[4611686018427387908]", "[0,16]"},
+    {"shape product wraps", "F32", "[4294967296,4294967296,4]", "[0,16]"},
+    {"shape product wraps to zero", "U8", "[4294967296,4294967296]", "[0,0]"},
+    {"shape huge times zero", "U8", "[9223372036854775807,9223372036854775807,0]", "[0,0]"},
+    {"shape nine axes", "F32", "[1,1,1,1,1,1,1,1,4]", "[0,16]"},
+    {"shape nested", "F32", "[[4]]", "[0,16]"},
+    {"shape too small", "F32", "[3]", "[0,16]"},
+    {"shape too large", "F32", "[5]", "[0,16]"},
+    {"offsets one", "F32", "[4]", "[16]"},
+    {"offsets three", "F32", "[4]", "[0,8,16]"},
+    {"offsets none", "F32", "[4]", "[]"},
+    {"offsets text", "F32", "[4]", "[\"0\",\"16\"]"},
+    {"offsets fraction", "F32", "[4]", "[0.0,16.0]"},
+    {"offsets backwards", "F32", "[4]", "[16,0]"},
+    {"offsets negative", "F32", "[4]", "[-16,0]"},
+    {"offsets past the end", "F32", "[5]", "[0,20]"},
+    {"offsets far past the end", "F32", "[4]", "[9223372036854775791,9223372036854775807]"},
+    {"offsets past 63 bits", "F32", "[4]", "[18446744073709551600,18446744073709551616]"},
+    {"offsets null", "F32", "[4]", "null"},
+    {"hole before", "U8", "[8]", "[8,16]"},
+    {"hole after", "U8", "[8]", "[0,8]"},
+    {"not a number as offset", "F32", "[4]", "[NaN,16]"},
+};
+
 std::map<std::string, std::string> broken_files() {
   const std::string good = R"({"w":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}})";
-  std::map<std::string, std::string> files{
-      {"empty", ""},
-      {"text", "this is not a tensor file at all"},
-      {"zip", "PK\3\4 pretending to be a checkpoint"},
-      {"pickle", std::string("\x80\x02}q\0.", 6) + std::string(40, 'x')},
-      {"length zero", with_length(0, std::string(16, 'd'))},
-      {"length past the end", with_length(1000, good)},
-      {"length over the limit", with_length(100'000'001, good)},
-      {"length huge", with_length(UINT64_MAX, good)},
-      {"length negative", with_length(uint64_t{1} << 63, good)},
-      {"length wraps", with_length(UINT64_MAX - 7, good)},
-      {"header list", whole("[1,2,3]", 16)},
-      {"header number", whole("12345678", 16)},
-      {"header spaces first", whole("  " + good, 16)},
-      {"header cut", whole(good.substr(0, good.size() - 1), 16)},
-      {"header with a tail", whole(good + "x", 16)},
-      {"header not UTF-8", whole("{\"\xff\":{}}", 0)},
-      {"header zero byte", whole(std::string("{\"w\0\":1}", 8), 0)},
-      {"header deep", whole("{\"a\":" + std::string(1000, '[') + std::string(1000, ']') + "}", 0)},
-      {"header only braces", whole("{" + std::string(500, '{'), 0)},
-      {"same name twice",
-       whole(
-           R"({"w":{"dtype":"U8","shape":[8],"data_offsets":[0,8]},"w":{"dtype":"U8","shape":[8],"data_offsets":[8,16]}})",
-           16)},
-      {"same field twice", entry(R"("dtype":"U8","dtype":"I8","shape":[16],"data_offsets":[0,16])")},
-      {"empty name", whole(R"({"":{"dtype":"U8","shape":[16],"data_offsets":[0,16]}})", 16)},
-      {"entry null", whole(R"({"w":null})", 0)},
-      {"entry number", whole(R"({"w":3})", 0)},
-      {"entry list", whole(R"({"w":[0,16]})", 0)},
-      {"entry empty", whole(R"({"w":{}})", 0)},
-      {"field unknown", entry(R"("dtype":"U8","shape":[16],"data_offsets":[0,16],"strides":[1])")},
-      {"no dtype", entry(R"("shape":[4],"data_offsets":[0,16])")},
-      {"no shape", entry(R"("dtype":"F32","data_offsets":[0,16])")},
-      {"no offsets", entry(R"("dtype":"F32","shape":[4])")},
-      {"dtype unknown", shaped("F31", "[4]", "[0,16]")},
-      {"dtype lower", shaped("f32", "[4]", "[0,16]")},
-      {"dtype empty", shaped("", "[4]", "[0,16]")},
-      {"dtype number", entry(R"("dtype":32,"shape":[4],"data_offsets":[0,16])")},
-      {"dtype of other width", shaped("F64", "[4]", "[0,16]")},
-      {"shape number", shaped("F32", "4", "[0,16]")},
-      {"shape text", shaped("F32", "\"4\"", "[0,16]")},
-      {"shape of text", shaped("F32", "[\"4\"]", "[0,16]")},
-      {"shape fraction", shaped("F32", "[4.0]", "[0,16]")},
-      {"shape negative", shaped("F32", "[-4]", "[0,16]")},
-      {"shape two negatives", shaped("F32", "[-2,-2]", "[0,16]")},
-      {"shape huge", shaped("F32", "[9223372036854775807]", "[0,16]")},
-      {"shape past 64 bits", shaped("F32", "[99999999999999999999]", "[0,16]")},
-      {"shape unsigned", shaped("F32", "[18446744073709551612]", "[0,16]")},
-      {"shape wraps to 16 bytes", shaped("F32", "[4611686018427387908]", "[0,16]")},
-      {"shape product wraps", shaped("F32", "[4294967296,4294967296,4]", "[0,16]")},
-      {"shape product wraps to zero", shaped("U8", "[4294967296,4294967296]", "[0,0]")},
-      {"shape huge times zero", shaped("U8", "[9223372036854775807,9223372036854775807,0]", "[0,0]")},
-      {"shape nine axes", shaped("F32", "[1,1,1,1,1,1,1,1,4]", "[0,16]")},
-      {"shape nested", shaped("F32", "[[4]]", "[0,16]")},
-      {"shape too small", shaped("F32", "[3]", "[0,16]")},
-      {"shape too large", shaped("F32", "[5]", "[0,16]")},
-      {"offsets one", shaped("F32", "[4]", "[16]")},
-      {"offsets three", shaped("F32", "[4]", "[0,8,16]")},
-      {"offsets none", shaped("F32", "[4]", "[]")},
-      {"offsets text", shaped("F32", "[4]", "[\"0\",\"16\"]")},
-      {"offsets fraction", shaped("F32", "[4]", "[0.0,16.0]")},
-      {"offsets backwards", shaped("F32", "[4]", "[16,0]")},
-      {"offsets negative", shaped("F32", "[4]", "[-16,0]")},
-      {"offsets past the end", shaped("F32", "[5]", "[0,20]")},
-      {"offsets far past the end", shaped("F32", "[4]", "[9223372036854775791,9223372036854775807]")},
-      {"offsets past 63 bits", shaped("F32", "[4]", "[18446744073709551600,18446744073709551616]")},
-      {"offsets null", shaped("F32", "[4]", "null")},
-      {"hole before", shaped("U8", "[8]", "[8,16]")},
-      {"hole after", shaped("U8", "[8]", "[0,8]")},
-      {"overlap", two("[0,8]", "[4,12]")},
-      {"same place", two("[0,8]", "[0,8]")},
-      {"hole between", two("[0,8]", "[9,17]")},
-      {"empty amid another",
-       whole(
-           R"({"a":{"dtype":"U8","shape":[16],"data_offsets":[0,16]},"b":{"dtype":"U8","shape":[0],"data_offsets":[4,4]}})",
-           16)},
-      {"no tensors but data", whole("{}", 16)},
-      {"metadata number", whole(R"({"__metadata__":{"a":1}})", 0)},
-      {"metadata list", whole(R"({"__metadata__":["a"]})", 0)},
-      {"metadata null", whole(R"({"__metadata__":null})", 0)},
-      {"metadata nested", whole(R"({"__metadata__":{"a":{"b":"c"}}})", 0)},
-      {"not a number as offset", shaped("F32", "[4]", "[NaN,16]")},
-  };
+  std::map<std::string, std::string> files;
+  for (const ShapedCase& c : shaped_cases) files[c.name] = shaped(c.dtype, c.shape, c.offsets);
+  files["empty"] = "";
+  files["text"] = "this is not a tensor file at all";
+  files["zip"] = "PK\3\4 pretending to be a checkpoint";
+  files["pickle"] = std::string("\x80\x02}q\0.", 6) + std::string(40, 'x');
+  files["length zero"] = with_length(0, std::string(16, 'd'));
+  files["length past the end"] = with_length(1000, good);
+  files["length over the limit"] = with_length(100'000'001, good);
+  files["length huge"] = with_length(UINT64_MAX, good);
+  files["length negative"] = with_length(uint64_t{1} << 63, good);
+  files["length wraps"] = with_length(UINT64_MAX - 7, good);
+  files["header list"] = whole("[1,2,3]", 16);
+  files["header number"] = whole("12345678", 16);
+  files["header spaces first"] = whole("  " + good, 16);
+  files["header cut"] = whole(good.substr(0, good.size() - 1), 16);
+  files["header with a tail"] = whole(good + "x", 16);
+  files["header not UTF-8"] = whole("{\"\xff\":{}}", 0);
+  files["header zero byte"] = whole(std::string("{\"w\0\":1}", 8), 0);
+  files["header deep"] = whole("{\"a\":" + std::string(1000, '[') + std::string(1000, ']') + "}", 0);
+  files["header only braces"] = whole("{" + std::string(500, '{'), 0);
+  files["same name twice"] = whole(
+      R"({"w":{"dtype":"U8","shape":[8],"data_offsets":[0,8]},"w":{"dtype":"U8","shape":[8],"data_offsets":[8,16]}})",
+      16);
+  files["same field twice"] = entry(R"("dtype":"U8","dtype":"I8","shape":[16],"data_offsets":[0,16])");
+  files["empty name"] = whole(R"({"":{"dtype":"U8","shape":[16],"data_offsets":[0,16]}})", 16);
+  files["entry null"] = whole(R"({"w":null})", 0);
+  files["entry number"] = whole(R"({"w":3})", 0);
+  files["entry list"] = whole(R"({"w":[0,16]})", 0);
+  files["entry empty"] = whole(R"({"w":{}})", 0);
+  files["field unknown"] = entry(R"("dtype":"U8","shape":[16],"data_offsets":[0,16],"strides":[1])");
+  files["no dtype"] = entry(R"("shape":[4],"data_offsets":[0,16])");
+  files["no shape"] = entry(R"("dtype":"F32","data_offsets":[0,16])");
+  files["no offsets"] = entry(R"("dtype":"F32","shape":[4])");
+  files["dtype number"] = entry(R"("dtype":32,"shape":[4],"data_offsets":[0,16])");
+  files["overlap"] = two("[0,8]", "[4,12]");
+  files["same place"] = two("[0,8]", "[0,8]");
+  files["hole between"] = two("[0,8]", "[9,17]");
+  files["empty amid another"] = whole(
+      R"({"a":{"dtype":"U8","shape":[16],"data_offsets":[0,16]},"b":{"dtype":"U8","shape":[0],"data_offsets":[4,4]}})",
+      16);
+  files["no tensors but data"] = whole("{}", 16);
+  files["metadata number"] = whole(R"({"__metadata__":{"a":1}})", 0);
+  files["metadata list"] = whole(R"({"__metadata__":["a"]})", 0);
+  files["metadata null"] = whole(R"({"__metadata__":null})", 0);
+  files["metadata nested"] = whole(R"({"__metadata__":{"a":{"b":"c"}}})", 0);
   const std::string file = whole(good, 16);
   for (size_t cut = 1; cut < file.size(); cut += cut < 12 ? 1 : 5)
     files["cut at " + std::to_string(cut)] = file.substr(0, cut);

@@ -1,0 +1,15 @@
+// config.json from any text, read as a UNet's, an autoencoder's and a text encoder's.
+#include "encoders/text_clip.h"
+#include "encoders/vae_kl.h"
+#include "tests/fuzz/accept.h"
+#include "unet_dit/unet_config.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  using namespace heddle;
+  return testing::accept([&] {
+    const Json json = Json::parse(testing::text_of(data, size), "fuzz");
+    testing::accept([&] { UNetConfig::from(json); });
+    testing::accept([&] { VaeConfig::from(json); });
+    testing::accept([&] { ClipTextConfig::from(json); });
+  });
+}
