@@ -17,7 +17,9 @@ nlohmann::ordered_json json_of(const PlanExplanation& plan) {
                     {"query", row.query},
                     {"key", row.key},
                     {"heads", row.heads},
-                    {"pass", row.pass == Pass::guide ? "guide" : row.pass == Pass::invert ? "invert" : "denoise"},
+                    {"pass", row.pass == Pass::guide    ? "guide"
+                             : row.pass == Pass::invert ? "invert"
+                                                        : "denoise"},
                     {"steps", {row.steps.begin, row.steps.end}},
                     {"tier", name_of(row.tier)},
                     {"edits", row.edits},
@@ -46,12 +48,14 @@ void add_explain(CLI::App& app) {
     bool json = false;
   };
   auto a = std::make_shared<Arguments>();
-  CLI::App* command = app.add_subcommand("explain", "Print what a preset's methods do to attention, site by site, and what it costs");
+  CLI::App* command =
+      app.add_subcommand("explain", "Print what a preset's methods do to attention, site by site, and what it costs");
   add_run_options(*command, a->request);
   command->add_flag("--json", a->json, "The same as one JSON object");
   command->footer(
       "example:\n  heddle explain presets/attend_and_excite.yaml\n"
-      "Each paragraph: sites that share a plan, their tokens, the lanes of the batch, the steps, the tier, the edits in the\n"
+      "Each paragraph: sites that share a plan, their tokens, the lanes of the batch, the steps, the tier, the edits "
+      "in the\n"
       "order in which they act, and why the site does not run as the network alone would.");
   command->callback([a] {
     const OpenRun run = open_run(a->request);

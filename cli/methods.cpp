@@ -14,7 +14,8 @@ namespace {
 
 void print_params(const std::vector<ParamInfo>& params, int indent) {
   for (const ParamInfo& p : params) {
-    std::cout << std::string(static_cast<size_t>(indent), ' ') << p.name << (p.required ? " (needed)" : "") << ": " << p.type;
+    std::cout << std::string(static_cast<size_t>(indent), ' ') << p.name << (p.required ? " (needed)" : "") << ": "
+              << p.type;
     if (!p.limits.empty() && p.limits != p.type) std::cout << ", " << p.limits;
     if (!p.initial.empty()) std::cout << ", default " << p.initial;
     std::cout << "\n" << std::string(static_cast<size_t>(indent) + 4, ' ') << p.help << "\n";
@@ -28,8 +29,7 @@ void print_method(const MethodInfo& info) {
 }
 
 void list_methods() {
-  for (const MethodInfo& info : methods())
-    std::cout << std::left << std::setw(24) << info.name << info.summary << "\n";
+  for (const MethodInfo& info : methods()) std::cout << std::left << std::setw(24) << info.name << info.summary << "\n";
 }
 
 std::vector<std::pair<std::string, std::vector<ParamInfo>>> method_params() {
@@ -49,7 +49,9 @@ void add_methods(CLI::App& app) {
   CLI::App* command = app.add_subcommand("methods", "List the attention methods, or one with its parameters");
   command->add_option("name", a->name, "A method");
   command->add_flag("--schema", a->schema, "JSON Schema of presets, for editors");
-  command->footer("examples:\n  heddle methods\n  heddle methods attend_and_excite\n  heddle methods --schema > preset.schema.json");
+  command->footer(
+      "examples:\n  heddle methods\n  heddle methods attend_and_excite\n  heddle methods --schema > "
+      "preset.schema.json");
   command->callback([a] {
     if (a->schema) {
       std::cout << preset_schema(method_params()) << "\n";

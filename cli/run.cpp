@@ -18,7 +18,9 @@
 namespace heddle::cli {
 
 OpenRun open_run(const RunRequest& request) {
-  OpenRun run{.preset = read_preset(request.preset, request.set, {.methods = method_names()}), .path = request.preset, .model = nullptr};
+  OpenRun run{.preset = read_preset(request.preset, request.set, {.methods = method_names()}),
+              .path = request.preset,
+              .model = nullptr};
   if (!request.output.empty()) run.preset.output = request.output;
   set_threads(run.preset.threads);
   set_memory_budget(run.preset.memory_budget ? run.preset.memory_budget->bytes : 0);

@@ -35,14 +35,16 @@ Schema of_type(std::string_view type, const std::vector<ParamInfo>& inner) {
     const Schema one = of_type(type.substr(0, type.size() - or_list.size()), inner);
     return {{"anyOf", {one, {{"type", "array"}, {"items", one}}}}};
   }
-  if (type.starts_with(names)) return {{"type", "object"}, {"additionalProperties", of_type(type.substr(names.size()), inner)}};
+  if (type.starts_with(names))
+    return {{"type", "object"}, {"additionalProperties", of_type(type.substr(names.size()), inner)}};
   if (type.starts_with(list)) {
     type.remove_prefix(list.size());
     const size_t colon = type.find(": ");
     if (colon == std::string_view::npos || type.find_first_not_of("0123456789") != colon)
       return {{"type", "array"}, {"items", of_type(type, inner)}};
     const int count = std::stoi(std::string(type.substr(0, colon)));
-    return {{"type", "array"}, {"items", of_type(type.substr(colon + 2), inner)}, {"minItems", count}, {"maxItems", count}};
+    return {
+        {"type", "array"}, {"items", of_type(type.substr(colon + 2), inner)}, {"minItems", count}, {"maxItems", count}};
   }
   if (type.find(" | ") != std::string_view::npos) return words(type);
   const Schema scalar{{"type", {"string", "number"}}};  // sizes such as 4GiB, words or token positions
@@ -51,7 +53,8 @@ Schema of_type(std::string_view type, const std::vector<ParamInfo>& inner) {
 
 Schema of_param(const ParamInfo& param) {
   Schema schema = of_type(param.type, param.inner);
-  schema["description"] = param.help + (param.limits.empty() || param.limits == param.type ? "" : " (" + param.limits + ")");
+  schema["description"] =
+      param.help + (param.limits.empty() || param.limits == param.type ? "" : " (" + param.limits + ")");
   if (!param.initial.empty()) schema["default"] = Schema::parse(param.initial);
   return schema;
 }
@@ -75,7 +78,8 @@ std::string preset_schema(const std::vector<std::pair<std::string, std::vector<P
   for (const auto& [name, params] : methods) {
     Schema properties = Schema::object();
     properties[name] = object_of(params);
-    choices.push_back({{"type", "object"}, {"properties", properties}, {"required", {name}}, {"additionalProperties", false}});
+    choices.push_back(
+        {{"type", "object"}, {"properties", properties}, {"required", {name}}, {"additionalProperties", false}});
   }
   schema["properties"]["attention"]["items"] = {{"oneOf", choices}};
   Schema out{{"$schema", "https://json-schema.org/draft/2020-12/schema"}, {"title", "heddle preset"}};

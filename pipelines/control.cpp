@@ -9,13 +9,17 @@ namespace {
 
 void check_same(const std::vector<std::string>& given, const MethodPrompts& brought, const std::string& where) {
   if (given.empty()) return;
-  bool same = given.size() == 1 ? given[0] == brought.members.back().second || given[0] == brought.members.front().second
-                                : given.size() == brought.members.size();
+  bool same = given.size() == 1
+                  ? given[0] == brought.members.back().second || given[0] == brought.members.front().second
+                  : given.size() == brought.members.size();
   for (size_t i = 0; same && given.size() > 1 && i < given.size(); ++i) same = given[i] == brought.members[i].second;
-  if (!same) fail(ErrorCode::usage, where, "the prompts of the method, or no `prompt`", "\"" + given[0] + "\"", "leave out `prompt`");
+  if (!same)
+    fail(ErrorCode::usage, where, "the prompts of the method, or no `prompt`", "\"" + given[0] + "\"",
+         "leave out `prompt`");
 }
 
-PromptTokens tokens_of(const ClipTokenizer& tokenizer, const std::string& text, const PromptOptions& options, int64_t length) {
+PromptTokens tokens_of(const ClipTokenizer& tokenizer, const std::string& text, const PromptOptions& options,
+                       int64_t length) {
   PromptTokens out{.text = text, .tokens = {}, .end = 0, .length = length};
   const std::vector<PromptChunk> chunks = chunk_prompt(tokenizer, text, options);
   int64_t position = 0;
@@ -37,7 +41,8 @@ Control::Control(const Preset& preset) {
     AskedMethod asked = make_method(entry.name, entry.settings);
     if (auto brought = asked.method->prompts()) {
       if (prompts_ && prompts_->members != brought->members)
-        fail(ErrorCode::usage, asked.where, "one method that brings the prompts, or equal ones", bringer + " and " + asked.name);
+        fail(ErrorCode::usage, asked.where, "one method that brings the prompts, or equal ones",
+             bringer + " and " + asked.name);
       check_same(preset.prompt.values, *brought, asked.where);
       if (prompts_) brought->shared_noise = brought->shared_noise || prompts_->shared_noise;
       prompts_ = std::move(brought);
@@ -69,7 +74,8 @@ std::vector<Member> run_members(Model& model, const Preset& preset, const std::o
   const ClipTokenizer& tokenizer = model.tokenizers().front();
   std::vector<Member> members;
   if (brought) {
-    for (const auto& [name, prompt] : brought->members) members.push_back({name, tokens_of(tokenizer, prompt, options, length)});
+    for (const auto& [name, prompt] : brought->members)
+      members.push_back({name, tokens_of(tokenizer, prompt, options, length)});
     return members;
   }
   const std::vector<std::string>& prompts = preset.prompt.values;

@@ -94,9 +94,9 @@ class Generation {
   Conditioning cond_, uncond_;  // one row a picture
   std::optional<GuidedNetwork> network_;
   int begin_ = 0;
-  Tensor start_;           // the state before the first evaluation
-  Tensor noise_;           // [n,C,h,w]
-  Tensor source_, mask_;   // clean latents and latent mask of inpainting without extra channels
+  Tensor start_;                 // the state before the first evaluation
+  Tensor noise_;                 // [n,C,h,w]
+  Tensor source_, mask_;         // clean latents and latent mask of inpainting without extra channels
   bool extra_channels_ = false;  // the network sees mask and masked picture itself
   std::optional<LatentPreview> preview_;
 };
@@ -294,7 +294,8 @@ PlanExplanation Generation::explanation() {
   resolve();
   encode_prompts();
   make_network();
-  if (control_.plan() == nullptr) return {.rows = {}, .totals = {.sites = static_cast<int>(model_.unet().sites().size())}};
+  if (control_.plan() == nullptr)
+    return {.rows = {}, .totals = {.sites = static_cast<int>(model_.unet().sites().size())}};
   return {explain(*control_.plan()), totals(*control_.plan()), explain_text(*control_.plan())};
 }
 
@@ -315,7 +316,8 @@ RunResult Generation::operator()() {
                                   const Tensor& clean) { return after_step(at, x, clean); },
                 .before = [this](const Evaluation& at, const Tensor& x) { return network_->before(at, x); }};
   try {
-    result.latents = sample([this](const Tensor& x, const Evaluation& at) { return network_->predict(x, at); }, start_, run);
+    result.latents =
+        sample([this](const Tensor& x, const Evaluation& at) { return network_->predict(x, at); }, start_, run);
   } catch (const Cancelled& stopped) {
     result.latents = stopped.clean;
     result.cancelled = true;

@@ -21,8 +21,8 @@ struct GuideRecord {
 using EvaluateRows =
     std::function<void(const Tensor& input, const std::vector<int64_t>& rows, const Evaluation& at, AttentionContext&)>;
 
-// x [n,C,h,w] moved by all guides that hold at this step; the rows of one picture are moved together where their members
-// look at one another (`together`), else each row by itself. Appends to `records`.
+// x [n,C,h,w] moved by all guides that hold at this step; the rows of one picture are moved together where their
+// members look at one another (`together`), else each row by itself. Appends to `records`.
 Tensor guide_latents(Control& control, const Schedule& schedule, const Evaluation& at, const Tensor& x,
                      const EvaluateRows& evaluate, std::vector<GuideRecord>& records);
 

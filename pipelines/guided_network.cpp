@@ -64,8 +64,8 @@ Tensor GuidedNetwork::before(const Evaluation& at, const Tensor& x) {
       const Tensor& all = parts_.cond.*part;
       return all.defined() ? gather(all, 0, rows) : all;
     });
-    evaluate(extra_channels_.defined() ? concat({input, gather(extra_channels_, 0, rows)}, 1) : input, now, conditioning,
-             context);
+    evaluate(extra_channels_.defined() ? concat({input, gather(extra_channels_, 0, rows)}, 1) : input, now,
+             conditioning, context);
   };
   return guide_latents(control_, parts_.schedule, at, x, rows_of_cond, losses_);
 }
@@ -89,7 +89,8 @@ Tensor GuidedNetwork::predict(const Tensor& x, const Evaluation& at, Pass pass) 
   return guided(prediction, branches, at);
 }
 
-Tensor GuidedNetwork::guided(const Tensor& prediction, const std::vector<Branch>& branches, const Evaluation& at) const {
+Tensor GuidedNetwork::guided(const Tensor& prediction, const std::vector<Branch>& branches,
+                             const Evaluation& at) const {
   if (branches.size() == 1) return prediction;
   const std::vector<Tensor> parts = split(prediction, 0, static_cast<int64_t>(branches.size()));
   const auto part = [&](Branch branch) {

@@ -18,9 +18,9 @@ class GuidedNetwork {
     const Denoiser& network;
     const Schedule& schedule;
     Guidance guidance;
-    Conditioning cond, uncond;   // one row a picture, member after member
+    Conditioning cond, uncond;  // one row a picture, member after member
     std::vector<Member> members;
-    int64_t pictures = 1;        // rows of each member
+    int64_t pictures = 1;           // rows of each member
     int64_t height = 0, width = 0;  // of the latents
   };
   // Compiles the plan of `control`, which must outlive this. Error(usage) as the planner says.
@@ -38,7 +38,8 @@ class GuidedNetwork {
 
  private:
   std::vector<Branch> branches_at(int step) const;
-  Tensor evaluate(const Tensor& x, const Evaluation& at, const Conditioning& conditioning, AttentionContext& context) const;
+  Tensor evaluate(const Tensor& x, const Evaluation& at, const Conditioning& conditioning,
+                  AttentionContext& context) const;
   Tensor guided(const Tensor& prediction, const std::vector<Branch>& branches, const Evaluation& at) const;
 
   Parts parts_;

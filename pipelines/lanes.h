@@ -16,7 +16,8 @@ inline std::vector<Lane> branch_lanes(const std::vector<Branch>& branches, const
   for (const Branch branch : branches) {
     for (size_t m = 0; m < members.size(); ++m, row += pictures) {
       const std::string& name = members[m].name;
-      lanes.push_back({(name.empty() ? "" : name + ".") + name_of(branch), branch, static_cast<int>(m), row, row + pictures});
+      lanes.push_back(
+          {(name.empty() ? "" : name + ".") + name_of(branch), branch, static_cast<int>(m), row, row + pictures});
     }
   }
   return lanes;

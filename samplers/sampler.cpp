@@ -22,9 +22,8 @@ Tensor network_input(const Schedule& schedule, const Tensor& x, int index) {
 }
 
 Tensor network_output(const Denoise& denoise, const Tensor& x, const Run& run, int index) {
-  const Tensor output = to(denoise(network_input(run.schedule, x, index),
-                                   run.schedule.evaluations[static_cast<size_t>(index)]),
-                           DType::f32);
+  const Tensor output = to(
+      denoise(network_input(run.schedule, x, index), run.schedule.evaluations[static_cast<size_t>(index)]), DType::f32);
   if (!(output.shape() == x.shape()))
     fail(ErrorCode::internal, "sampler", "an answer of shape " + x.shape().text(), output.shape().text());
   return output;

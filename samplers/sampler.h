@@ -24,9 +24,9 @@ using NoiseSource = std::function<Tensor(const Shape& shape)>;
 
 struct Run {
   const Schedule& schedule;
-  int begin = 0;      // the first evaluation; begin_index() for image-to-image
-  NoiseSource noise;  // asked where draws_noise() says so, once a step, in order
-  OnStep on_step;     // may be empty
+  int begin = 0;                 // the first evaluation; begin_index() for image-to-image
+  NoiseSource noise;             // asked where draws_noise() says so, once a step, in order
+  OnStep on_step;                // may be empty
   BeforeEvaluation before = {};  // may be empty
 };
 

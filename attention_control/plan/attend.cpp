@@ -52,7 +52,8 @@ std::vector<Group> groups_of(const CompiledPlan& plan, const AttentionSite& site
 
 Tensor plain(const SiteCall& call, const Lane& lane) {
   const auto rows = [&](const Tensor& x) { return slice(x, 0, lane.begin, lane.end); };
-  return attention(rows(call.q), rows(call.k), rows(call.v), {.scale = call.site.scale, .causal = call.site.causal, .terms = {}})
+  return attention(rows(call.q), rows(call.k), rows(call.v),
+                   {.scale = call.site.scale, .causal = call.site.causal, .terms = {}})
       .out;
 }
 
@@ -72,7 +73,8 @@ void blend(const std::vector<Group>& groups, const AttentionContext& context, st
       const Tensor& all = before[static_cast<size_t>(found - groups.begin())];
       const Tensor theirs = slice(all, 0, other->begin - found->lane.begin, other->end - found->lane.begin);
       Tensor change = scale(subtract(theirs, outs[i]), b.weight);
-      if (b.region.defined()) change = multiply(change, to(reshape(b.region, {1, b.region.count(), 1, 1}), change.dtype()));
+      if (b.region.defined())
+        change = multiply(change, to(reshape(b.region, {1, b.region.count(), 1, 1}), change.dtype()));
       outs[i] = add(outs[i], change);
     }
   }
@@ -106,9 +108,8 @@ Tensor attend(const AttentionSite& site, const SiteTokens& tokens, const Tensor&
   check(site, tokens, q, k, context.lanes);
   const auto groups = context.plan != nullptr ? groups_of(*context.plan, site, context) : std::vector<Group>{};
   const bool edited = std::ranges::any_of(groups, [](const Group& g) { return g.program != nullptr; });
-  const Tensor out = edited
-                         ? planned({site, tokens, q, k, v, context}, groups)
-                         : attention(q, k, v, {.scale = site.scale, .causal = site.causal, .terms = {}}).out;
+  const Tensor out = edited ? planned({site, tokens, q, k, v, context}, groups)
+                            : attention(q, k, v, {.scale = site.scale, .causal = site.causal, .terms = {}}).out;
   if (context.stop_after == site.depth && context.plan != nullptr) throw StopEvaluation{};
   return out;
 }

@@ -97,8 +97,8 @@ std::vector<SiteScope> PlanBuilder::sites(const SiteSelect& select) {
   if (!found.empty() && unused == used.end()) return found;
   const std::string what =
       unused != used.end() ? "\"" + select.names[static_cast<size_t>(unused - used.begin())] + "\"" : select.text;
-  fail(ErrorCode::usage, where_ + " " + method_, "attention sites that match " + what, "none among " + listed(run_.sites),
-       "heddle inspect --sites MODEL");
+  fail(ErrorCode::usage, where_ + " " + method_, "attention sites that match " + what,
+       "none among " + listed(run_.sites), "heddle inspect --sites MODEL");
 }
 
 void PlanBuilder::speaks(std::string method, std::string where, std::string over) {

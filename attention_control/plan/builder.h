@@ -24,9 +24,9 @@ struct RunShape {
   std::vector<AttentionSite> sites;  // in the order of evaluation
   std::vector<SiteTokens> tokens;    // of each site, at this size and length of text
   std::vector<Member> members;
-  bool guided = true;    // uncond lanes are evaluated
-  int steps = 1;         // of the solver
-  int64_t pictures = 1;  // rows of each lane
+  bool guided = true;             // uncond lanes are evaluated
+  int steps = 1;                  // of the solver
+  int64_t pictures = 1;           // rows of each lane
   int64_t height = 0, width = 0;  // of the latents
 };
 
@@ -55,10 +55,10 @@ class SiteScope {
 // Which sites; conditions that are not given do not restrict.
 struct SiteSelect {
   std::vector<AttentionKind> kinds;
-  int64_t query_tokens = 0;                        // exactly so many queries
-  std::vector<std::string> names;                  // exactly these, or those that begin with "NAME."
+  int64_t query_tokens = 0;        // exactly so many queries
+  std::vector<std::string> names;  // exactly these, or those that begin with "NAME."
   std::function<bool(const SiteScope&)> also = {};
-  std::string text;                                // for the error: "self-attention of at most 256 tokens"
+  std::string text;  // for the error: "self-attention of at most 256 tokens"
 };
 
 class PlanBuilder {

@@ -13,7 +13,8 @@ std::string who(const Edit& edit) {
 }
 
 bool overruled(const Edit& edit, const std::vector<const Edit*>& claims) {
-  return std::ranges::any_of(claims, [&](const Edit* other) { return !other->over.empty() && other->over == edit.method; });
+  return std::ranges::any_of(claims,
+                             [&](const Edit* other) { return !other->over.empty() && other->over == edit.method; });
 }
 
 bool same_region(const Tensor& a, const Tensor& b) {
@@ -59,7 +60,8 @@ std::vector<const Edit*> settle(std::vector<const Edit*> claims, const std::stri
 void refuse_on_reused(const Edit& reuse, const Edit& other, const std::string& place) {
   const auto& absorbs = std::get<Reuse>(reuse.verb).absorbs;
   if (other.method == reuse.method || std::ranges::find(absorbs, other.method) != absorbs.end()) return;
-  fail(ErrorCode::usage, "plan", "attention that is computed at " + place + " for " + who(other) + " (" + text_of(other) + ")",
+  fail(ErrorCode::usage, "plan",
+       "attention that is computed at " + place + " for " + who(other) + " (" + text_of(other) + ")",
        who(reuse) + " reuses an earlier result there",
        "other steps for one of them, or `absorbs: [" + other.method + "]` under " + reuse.method +
            " if the kept result already carries the edit");
@@ -68,8 +70,8 @@ void refuse_on_reused(const Edit& reuse, const Edit& other, const std::string& p
 void check_lanes(const Edit& edit, const RunShape& run, const std::vector<Branch>& branches) {
   const auto check = [&](const std::optional<Branch>& branch, const std::optional<int>& member) {
     if (member && (*member < 0 || *member >= static_cast<int>(run.members.size()))) {
-      fail(ErrorCode::usage, edit.where + " " + edit.method, "a member of the run, 0 to " + std::to_string(run.members.size() - 1),
-           std::to_string(*member));
+      fail(ErrorCode::usage, edit.where + " " + edit.method,
+           "a member of the run, 0 to " + std::to_string(run.members.size() - 1), std::to_string(*member));
     }
     if (branch && std::ranges::find(branches, *branch) == branches.end()) {
       fail(ErrorCode::usage, edit.where + " " + edit.method, "a lane that the run evaluates", name_of(*branch),

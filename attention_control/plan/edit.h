@@ -103,7 +103,8 @@ struct Rewrite {
   std::function<Tensor(const Tensor& probabilities, const LaneTensors& lanes)> apply;
 };
 
-using Verb = std::variant<Temper, AddScore, Gain, Extend, AddBranch, Weigh, Take, Shaping, Blend, Capture, Keep, Reuse, Rewrite>;
+using Verb =
+    std::variant<Temper, AddScore, Gain, Extend, AddBranch, Weigh, Take, Shaping, Blend, Capture, Keep, Reuse, Rewrite>;
 
 struct Edit {
   std::string method;  // who asks

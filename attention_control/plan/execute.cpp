@@ -97,8 +97,8 @@ class ProgramRun {
   void collect(const Capture& capture, const Softmaxed& done, const Tensor& region) {
     Tensor columns = done.columns(capture.keys, capture.mean_over_heads);
     if (program_.base_count > 1 && region.defined()) {
-      const Shape shape = capture.mean_over_heads ? Shape{region.dim(0), region.dim(1), 1}
-                                                  : Shape{region.dim(0), 1, region.dim(1), 1};
+      const Shape shape =
+          capture.mean_over_heads ? Shape{region.dim(0), region.dim(1), 1} : Shape{region.dim(0), 1, region.dim(1), 1};
       columns = multiply(columns, reshape(region, shape));
     }
     Tensor& total = read_[&capture];
@@ -147,7 +147,8 @@ Tensor LaneRun::of(Role role, const LaneRef& ref) const {
   if (ref.own()) return rows(x, lane_);
   const Lane* other = find_lane(call_.context.lanes, ref, lane_);
   if (other == nullptr || other->rows() != lane_.rows()) {
-    fail(ErrorCode::internal, "attend " + call_.site.name, "the other lane that " + lane_.name + " reads, with as many rows",
+    fail(ErrorCode::internal, "attend " + call_.site.name,
+         "the other lane that " + lane_.name + " reads, with as many rows",
          other == nullptr ? "no such lane in this evaluation" : std::to_string(other->rows()) + " rows");
   }
   return rows(x, *other);
@@ -163,8 +164,12 @@ BranchInputs prepare(const BranchProgram& branch, const LaneRun& lane) {
     x = shape.function.apply(x, lane);
   }
   const double base = site.scale != 0 ? site.scale : 1.0 / std::sqrt(static_cast<double>(qkv[0].dim(3)));
-  BranchInputs in{.q = qkv[0], .k = qkv[1], .v = with_gains(qkv[2], branch.gains), .scale = base / branch.tau,
-                  .terms = lower(branch.terms, lane.place()), .sources = {}};
+  BranchInputs in{.q = qkv[0],
+                  .k = qkv[1],
+                  .v = with_gains(qkv[2], branch.gains),
+                  .scale = base / branch.tau,
+                  .terms = lower(branch.terms, lane.place()),
+                  .sources = {}};
   in.empty_rows_are_zero = std::ranges::any_of(branch.terms, [](const Term& t) { return t.empty_rows_are_zero; });
   for (const Extend& extend : branch.extends) {
     const Tensor k = lane.of(Role::k, extend.lane);

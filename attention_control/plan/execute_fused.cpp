@@ -62,7 +62,9 @@ std::vector<QueryGroup> groups(const BranchProgram& branch, const SiteTokens& to
 class FusedSoftmax {
  public:
   FusedSoftmax(const BranchProgram& branch, const LaneRun& lane)
-      : in_(prepare(branch, lane)), causal_(lane.call().site.causal), site_(lane.call().site.name),
+      : in_(prepare(branch, lane)),
+        causal_(lane.call().site.causal),
+        site_(lane.call().site.name),
         groups_(groups(branch, lane.call().tokens)) {}
 
   Tensor run() {
@@ -101,7 +103,8 @@ class FusedSoftmax {
     const Tensor q = queries_of(group.queries);
     std::vector<AttentionResult> parts;
     for (const Range& keys : group.keys) {
-      parts.push_back(attention(q, keys_of(in_.k, keys), keys_of(in_.v, keys), options(in_.terms, group.queries, keys)));
+      parts.push_back(
+          attention(q, keys_of(in_.k, keys), keys_of(in_.v, keys), options(in_.terms, group.queries, keys)));
     }
     for (const BranchInputs::Source& source : in_.sources) {
       const Range all{0, source.k.dim(1)};
@@ -113,7 +116,8 @@ class FusedSoftmax {
   }
 
   void check_rows(const Tensor& lse) const {
-    const bool masked = !in_.terms.empty() || std::ranges::any_of(in_.sources, [](const auto& s) { return !s.terms.empty(); });
+    const bool masked =
+        !in_.terms.empty() || std::ranges::any_of(in_.sources, [](const auto& s) { return !s.terms.empty(); });
     if (!masked || in_.empty_rows_are_zero) return;
     const Tensor dense = contiguous(lse);
     const std::span<const float> values(dense.data<float>(), static_cast<size_t>(dense.count()));
@@ -136,7 +140,8 @@ class FusedSoftmax {
         which.keys.push_back(keys[i] - run.begin);
       }
       if (!which.keys.empty())
-        parts.push_back(attention_columns(q, keys_of(in_.k, run), lse_[g], which, options(in_.terms, group.queries, run)));
+        parts.push_back(
+            attention_columns(q, keys_of(in_.k, run), lse_[g], which, options(in_.terms, group.queries, run)));
     }
     if (parts.size() == 1) return parts[0];
     return gather(concat(parts, -1), mean_over_heads ? 2 : 3, order);

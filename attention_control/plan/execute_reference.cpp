@@ -1,5 +1,5 @@
-// A branch's softmax on plain ops with the whole map in memory: the oracle of the fused one, and the only engine that can
-// rewrite a map. All sources stand side by side in one softmax.
+// A branch's softmax on plain ops with the whole map in memory: the oracle of the fused one, and the only engine that
+// can rewrite a map. All sources stand side by side in one softmax.
 #include <algorithm>
 #include <cmath>
 
@@ -22,7 +22,8 @@ Tensor dense_rows(const std::vector<ScoreTerm>& terms, int64_t keys, int64_t que
       std::vector<Tensor> batches;
       for (int64_t r = 0; r < term.key_class.dim(0); ++r) {
         const Tensor one = rows.dim(0) == 1 ? rows : slice(rows, 0, r, r + 1);
-        batches.push_back(gather(one, 2, std::span(classes).subspan(static_cast<size_t>(r * keys), static_cast<size_t>(keys))));
+        batches.push_back(
+            gather(one, 2, std::span(classes).subspan(static_cast<size_t>(r * keys), static_cast<size_t>(keys))));
       }
       // One class list serves all rows; several lists make one batch row each.
       rows = term.key_class.dim(0) == 1 ? gather(rows, 2, classes) : concat(batches, 0);
@@ -72,7 +73,8 @@ Softmaxed reference_softmax(const BranchProgram& branch, const LaneRun& lane, co
       values.push_back(to(source.v, DType::f32));
       rows.push_back(with_constant(dense_rows(source.terms, source.k.dim(1), in.q.dim(1)), source.log_gain));
     }
-    const AttentionOptions options{.scale = in.scale, .causal = lane.call().site.causal,
+    const AttentionOptions options{.scale = in.scale,
+                                   .causal = lane.call().site.causal,
                                    .terms = {{.key_class = {}, .rows = contiguous(slice(join(rows), 3, begin, end))}}};
     const ReferenceResult done = attention_reference(
         to(slice(in.q, 1, begin, end), DType::f32), concat(keys, 1), concat(values, 1), options,

@@ -106,7 +106,8 @@ bool alike(const PlanRow& a, const PlanRow& b) {
 void collect(std::vector<PlanRow>& rows) {
   std::vector<PlanRow> by_lane, out;
   for (PlanRow& row : rows) {
-    const auto same = std::ranges::find_if(by_lane, [&](const PlanRow& r) { return alike(r, row) && r.sites == row.sites; });
+    const auto same =
+        std::ranges::find_if(by_lane, [&](const PlanRow& r) { return alike(r, row) && r.sites == row.sites; });
     if (same == by_lane.end()) {
       by_lane.push_back(std::move(row));
     } else {
@@ -114,7 +115,8 @@ void collect(std::vector<PlanRow>& rows) {
     }
   }
   for (PlanRow& row : by_lane) {
-    const auto same = std::ranges::find_if(out, [&](const PlanRow& r) { return alike(r, row) && r.lanes == row.lanes; });
+    const auto same =
+        std::ranges::find_if(out, [&](const PlanRow& r) { return alike(r, row) && r.lanes == row.lanes; });
     if (same == out.end()) {
       out.push_back(std::move(row));
     } else {
@@ -149,7 +151,8 @@ std::string steps_text(const PlanRow& row) {
 
 std::string work_text(const PlanRow& row) {
   if (row.calls == 0) return "no computation";
-  std::string text = std::string(name_of(row.tier)) + ": " + std::to_string(row.calls) + (row.calls == 1 ? " call" : " calls");
+  std::string text =
+      std::string(name_of(row.tier)) + ": " + std::to_string(row.calls) + (row.calls == 1 ? " call" : " calls");
   if (row.calls > 1) text += " + merge";
   if (row.column_keys > 0) text += " + " + std::to_string(row.column_keys) + "-column pass";
   return text;
@@ -175,7 +178,8 @@ PlanTotals totals(const CompiledPlan& plan) {
   const int steps = plan.run().steps;
   for (const CompiledPlan::Section& s : plan.sections()) {
     planned.insert(s.site);
-    if (s.pass == Pass::denoise) t.extra_flops += Costs(plan, s).extra_flops() * (std::min(s.steps.end, steps) - s.steps.begin);
+    if (s.pass == Pass::denoise)
+      t.extra_flops += Costs(plan, s).extra_flops() * (std::min(s.steps.end, steps) - s.steps.begin);
   }
   for (const CompiledPlan::LayerSection& s : plan.layers()) {
     planned.insert(s.site);
@@ -191,7 +195,8 @@ std::string explain_text(const CompiledPlan& plan) {
   std::string text;
   for (const PlanRow& row : explain(plan)) {
     text += row.sites.front() + (row.sites.size() > 1 ? " and " + std::to_string(row.sites.size() - 1) + " more" : "");
-    text += "   " + row.query + (row.key == row.query ? "" : " at " + row.key) + ", " + std::to_string(row.heads) + " heads";
+    text += "   " + row.query + (row.key == row.query ? "" : " at " + row.key) + ", " + std::to_string(row.heads) +
+            " heads";
     text += "   " + std::string(row.lanes.size() == 1 ? "lane " : "lanes ") + joined(row.lanes, ", ");
     text += "   " + steps_text(row) + "   " + work_text(row) + "\n";
     text += "  " + joined(row.edits, " | ") + "\n";
@@ -199,7 +204,8 @@ std::string explain_text(const CompiledPlan& plan) {
     if (!row.not_plain.empty()) text += "  not plain: " + joined(row.not_plain, ", ") + ".\n";
     if (row.calls > 0 && row.reference_bytes > 0) {
       text += "  each: " + amount(static_cast<double>(row.extra_flops), "FLOP", 1000) + " and " +
-              amount(static_cast<double>(row.extra_bytes), "B", 1024) + " more than plain; the reference tier would hold " +
+              amount(static_cast<double>(row.extra_bytes), "B", 1024) +
+              " more than plain; the reference tier would hold " +
               amount(static_cast<double>(row.reference_bytes), "B", 1024) + " of scores here\n";
     }
   }

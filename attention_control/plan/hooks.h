@@ -18,8 +18,8 @@ struct Verdict {
   bool again = false;  // then evaluate anew at the same step
 };
 
-// A loss on captured maps. In every step of `steps` the conditional rows are evaluated with a gradient to the latents z,
-// and z <- z - length dL/dz; losses of several methods add, weighted by their lengths, into one backward pass.
+// A loss on captured maps. In every step of `steps` the conditional rows are evaluated with a gradient to the latents
+// z, and z <- z - length dL/dz; losses of several methods add, weighted by their lengths, into one backward pass.
 struct Guide {
   std::string method;
   Steps steps;

@@ -139,9 +139,8 @@ class Merger {
   void split_regions() {
     std::vector<BranchProgram> variants;
     for (const Take& take : regional_) {
-      const auto same = std::ranges::find_if(variants, [&](const BranchProgram& v) {
-        return v.region.to_vector() == take.region.to_vector();
-      });
+      const auto same = std::ranges::find_if(
+          variants, [&](const BranchProgram& v) { return v.region.to_vector() == take.region.to_vector(); });
       BranchProgram& variant = same != variants.end() ? *same : variants.emplace_back(program_->branches[0]);
       variant.name = "base";
       variant.region = take.region;

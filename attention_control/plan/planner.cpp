@@ -97,8 +97,7 @@ class Planner {
       if (now.empty()) continue;
       const std::string lane = lane_name_of(run_, branch, member);
       std::vector<NumberedEdit> numbered;
-      for (const Edit* edit : now)
-        numbered.push_back({static_cast<size_t>(edit - declared_.edits().data()), edit});
+      for (const Edit* edit : now) numbered.push_back({static_cast<size_t>(edit - declared_.edits().data()), edit});
       auto program = merge(numbered, place_text(site_name(site), lane, steps, run_.steps));
       if (!program) continue;
       append(sections_, from, {site, branch, member, pass, steps, std::move(program)},
@@ -115,7 +114,8 @@ class Planner {
     std::set<std::string> written;
     const size_t from = layers_.size();
     for (const Steps& steps : cuts(all, run_.steps)) {
-      CompiledPlan::LayerSection section{.site = site, .pass = pass, .steps = steps, .keeps = {}, .reuse = {}, .phrases = {}};
+      CompiledPlan::LayerSection section{
+          .site = site, .pass = pass, .steps = steps, .keeps = {}, .reuse = {}, .phrases = {}};
       std::vector<const Edit*> reuses;
       for (const Edit* edit : holding(edits, steps.begin)) {
         if (std::holds_alternative<Reuse>(edit->verb)) reuses.push_back(edit);

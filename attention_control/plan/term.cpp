@@ -42,7 +42,8 @@ class Lowering {
       for (int64_t i = 0; i < queries_; ++i) {
         const int64_t label = labels[static_cast<size_t>(r * queries_ + i)];
         if (label < 0 || label >= lq)
-          fail(ErrorCode::internal, "term at " + site_.name, "labels below " + std::to_string(lq), std::to_string(label));
+          fail(ErrorCode::internal, "term at " + site_.name, "labels below " + std::to_string(lq),
+               std::to_string(label));
         for (int64_t l = 0; l < lk; ++l) to[(r * lk + l) * queries_ + i] = table[static_cast<size_t>(label * lk + l)];
       }
     }
@@ -92,12 +93,15 @@ class Lowering {
       }
       out.push_back({.key_class = Tensor::from(std::span<const int64_t>(key), {1, keys_}), .rows = rows});
     };
-    axis(term.frames, [](const TokenSegment& s, int64_t i) { return i / (s.height * s.width); },
-         [](const TokenSegment& s) { return s.frames; });
-    axis(term.height, [](const TokenSegment& s, int64_t i) { return i / s.width % s.height; },
-         [](const TokenSegment& s) { return s.height; });
-    axis(term.width, [](const TokenSegment& s, int64_t i) { return i % s.width; },
-         [](const TokenSegment& s) { return s.width; });
+    axis(
+        term.frames, [](const TokenSegment& s, int64_t i) { return i / (s.height * s.width); },
+        [](const TokenSegment& s) { return s.frames; });
+    axis(
+        term.height, [](const TokenSegment& s, int64_t i) { return i / s.width % s.height; },
+        [](const TokenSegment& s) { return s.height; });
+    axis(
+        term.width, [](const TokenSegment& s, int64_t i) { return i % s.width; },
+        [](const TokenSegment& s) { return s.width; });
     return out;
   }
 
@@ -114,7 +118,8 @@ class Lowering {
   }
 
   template <typename Place>
-  static std::vector<int64_t> places(const TokenLayout& layout, const std::string& segment, Place place, int64_t other) {
+  static std::vector<int64_t> places(const TokenLayout& layout, const std::string& segment, Place place,
+                                     int64_t other) {
     std::vector<int64_t> out;
     for (const TokenSegment& s : layout) {
       for (int64_t i = 0; i < s.tokens(); ++i) out.push_back(s.name == segment ? place(s, i) : other);

@@ -20,8 +20,8 @@ struct PromptTokens {
   int64_t end = 0;                  // position of the (first) end token
   int64_t length = 0;               // text keys in all
 
-  // Positions of "cat", "red balloon" or "cat#2" (the second place where the word stands; without a number, all places),
-  // whole words, letter case ignored. Error(usage) at `where` naming the near words where there is none.
+  // Positions of "cat", "red balloon" or "cat#2" (the second place where the word stands; without a number, all
+  // places), whole words, letter case ignored. Error(usage) at `where` naming the near words where there is none.
   std::vector<int64_t> find(std::string_view words, const std::string& where) const;
 };
 

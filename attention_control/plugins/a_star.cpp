@@ -1,6 +1,6 @@
 // A-STAR: attention segregation pushes the subjects' maps apart, retention keeps each where it was a step ago.
-// Agarwal et al. 2023, arXiv 2306.14544; there is no original code, what the paper leaves open follows Attend-and-Excite.
-// Verbs: capture, loss. Stays fused.
+// Agarwal et al. 2023, arXiv 2306.14544; there is no original code, what the paper leaves open follows
+// Attend-and-Excite. Verbs: capture, loss. Stays fused.
 #include <algorithm>
 #include <cmath>
 #include <map>
@@ -65,15 +65,18 @@ struct AStar final : Method {
 
   static Params<AStar> params() {
     using M = AStar;
-    return {need("concept_tokens", &M::concept_tokens, "the subjects: words of the prompt, token positions, or groups of them"),
-            opt("attention_res", &M::attention_res, range(1, 1024), "side of the maps that are read; a quarter of the latents' side if not given"),
+    return {need("concept_tokens", &M::concept_tokens,
+                 "the subjects: words of the prompt, token positions, or groups of them"),
+            opt("attention_res", &M::attention_res, range(1, 1024),
+                "side of the maps that are read; a quarter of the latents' side if not given"),
             opt("w_seg", &M::w_seg, range(0, 1000), "weight of keeping subjects apart"),
             opt("w_ret", &M::w_ret, range(0, 1000), "weight of keeping each where it was"),
             opt("steps_fraction", &M::steps_fraction, range(0, 1), "share of steps in which the latents are moved"),
             opt("step_size", &M::step_size, "the step along the gradient"),
             opt("binarize", &M::binarize, "how a map becomes the mask of the next step"),
             opt("mask_source", &M::mask_source, "masks from the step before, or given"),
-            opt("user_masks", &M::user_masks, range(0, 1), "for mask_source user: rows of 0 and 1 on the maps' grid, one mask for each subject")};
+            opt("user_masks", &M::user_masks, range(0, 1),
+                "for mask_source user: rows of 0 and 1 on the maps' grid, one mask for each subject")};
   }
 
   void declare(PlanBuilder& plan) override;
@@ -88,13 +91,14 @@ struct AStar final : Method {
 
   std::vector<std::vector<int64_t>> columns_;
   std::vector<std::vector<std::vector<int64_t>>> concepts_;  // places in columns_, of each member
-  std::map<std::pair<int, int64_t>, Masks> masks_;            // of (member, picture), made in the step before
+  std::map<std::pair<int, int64_t>, Masks> masks_;           // of (member, picture), made in the step before
   Masks given_;
 };
 
 void AStar::read_user_masks(const TokenSegment& grid, const std::string& where) {
   if (mask_source != MaskSource::user) {
-    if (!user_masks.empty()) fail(ErrorCode::usage, where + " user_masks", "mask_source: user with masks", "masks alone");
+    if (!user_masks.empty())
+      fail(ErrorCode::usage, where + " user_masks", "mask_source: user with masks", "masks alone");
     return;
   }
   if (user_masks.size() != concept_tokens.size())
@@ -103,7 +107,8 @@ void AStar::read_user_masks(const TokenSegment& grid, const std::string& where) 
     std::vector<float> values;
     for (const std::vector<int>& line : mask) {
       if (static_cast<int64_t>(line.size()) != grid.width || static_cast<int64_t>(mask.size()) != grid.height)
-        fail(ErrorCode::usage, where + " user_masks", std::to_string(grid.height) + " rows of " + std::to_string(grid.width),
+        fail(ErrorCode::usage, where + " user_masks",
+             std::to_string(grid.height) + " rows of " + std::to_string(grid.width),
              std::to_string(mask.size()) + " with one of " + std::to_string(line.size()));
       values.insert(values.end(), line.begin(), line.end());
     }
@@ -117,7 +122,8 @@ void AStar::declare(PlanBuilder& plan) {
     columns_.push_back(word_columns(member.words, TextRange::to_last));
     concepts_.emplace_back();
     for (const TokenWords& tokens : concept_tokens)
-      concepts_.back().push_back(places_in(columns_.back(), tokens.positions(member.words, plan.where()), plan.where()));
+      concepts_.back().push_back(
+          places_in(columns_.back(), tokens.positions(member.words, plan.where()), plan.where()));
   }
   const std::vector<SiteScope> sites = cross_sites(plan, attention_res);
   read_user_masks(sites.front().tokens().query.front(), plan.where());
@@ -130,16 +136,17 @@ void AStar::declare(PlanBuilder& plan) {
       if (mask_source == MaskSource::previous_step && w_ret > 0) here.passes({Pass::denoise}).declare(looks);
     }
   }
-  plan.hooks.guides.push_back({.method = "a_star",
-                               .steps = steps,
-                               .loss = [this](const Captures& captures, const Moment&) { return loss(captures); },
-                               .length = [this, total = plan.run().steps](int step) {
-                                 return step_length(step_size.scale, step_size.range, step_size.rule, step, total);
-                               },
-                               .decide = {}});
-  plan.hooks.after_evaluation.push_back([this](const Captures& captures, const Moment& moment, const std::vector<Lane>&) {
-    if (mask_source == MaskSource::previous_step && moment.stage == 0) remember(captures);
-  });
+  plan.hooks.guides.push_back(
+      {.method = "a_star",
+       .steps = steps,
+       .loss = [this](const Captures& captures, const Moment&) { return loss(captures); },
+       .length = [this, total = plan.run().steps](
+                     int step) { return step_length(step_size.scale, step_size.range, step_size.rule, step, total); },
+       .decide = {}});
+  plan.hooks.after_evaluation.push_back(
+      [this](const Captures& captures, const Moment& moment, const std::vector<Lane>&) {
+        if (mask_source == MaskSource::previous_step && moment.stage == 0) remember(captures);
+      });
 }
 
 std::vector<Tensor> AStar::concepts(const std::vector<AttentionMap>& maps, const Lane& lane, int64_t row) const {

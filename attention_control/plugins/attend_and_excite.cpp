@@ -48,16 +48,18 @@ struct AttendAndExcite final : Method {
 
   static Params<AttendAndExcite> params() {
     using M = AttendAndExcite;
-    return {need("subject_tokens", &M::subject_tokens, "the subjects: words of the prompt or token positions"),
-            opt("attention_res", &M::attention_res, range(1, 1024), "side of the maps that are read; a quarter of the latents' side if not given"),
-            opt("steps_fraction", &M::steps_fraction, range(0, 1), "share of steps in which the latents are moved"),
-            opt("thresholds", &M::thresholds, range(0, 1), "share of the run: peak that every subject must reach there"),
-            opt("max_refine_iters", &M::max_refine_iters, range(0, 1000), "most updates at a threshold"),
-            opt("scale", &M::scale, range(0, 1e6), "length of a step along the gradient"),
-            opt("scale_range", &M::scale_range, range(0, 10), "factors of the length at the first and last step"),
-            opt("step_rule", &M::step_rule, "sqrt is the official code, linear the paper"),
-            opt("smooth", &M::smooth, "smoothing of the maps"),
-            opt("text_range", &M::text_range, "tokens that compete: to_last for SD 1, to_eot for SD 2")};
+    return {
+        need("subject_tokens", &M::subject_tokens, "the subjects: words of the prompt or token positions"),
+        opt("attention_res", &M::attention_res, range(1, 1024),
+            "side of the maps that are read; a quarter of the latents' side if not given"),
+        opt("steps_fraction", &M::steps_fraction, range(0, 1), "share of steps in which the latents are moved"),
+        opt("thresholds", &M::thresholds, range(0, 1), "share of the run: peak that every subject must reach there"),
+        opt("max_refine_iters", &M::max_refine_iters, range(0, 1000), "most updates at a threshold"),
+        opt("scale", &M::scale, range(0, 1e6), "length of a step along the gradient"),
+        opt("scale_range", &M::scale_range, range(0, 10), "factors of the length at the first and last step"),
+        opt("step_rule", &M::step_rule, "sqrt is the official code, linear the paper"),
+        opt("smooth", &M::smooth, "smoothing of the maps"),
+        opt("text_range", &M::text_range, "tokens that compete: to_last for SD 1, to_eot for SD 2")};
   }
 
   void declare(PlanBuilder& plan) override;
@@ -68,7 +70,7 @@ struct AttendAndExcite final : Method {
   Verdict decide(int step, int iteration, double loss);
   void guide(PlanBuilder& plan, const std::vector<SiteScope>& sites, Steps steps);
 
-  std::vector<std::vector<int64_t>> columns_;               // of each member
+  std::vector<std::vector<int64_t>> columns_;                // of each member
   std::vector<std::vector<std::vector<int64_t>>> subjects_;  // places in columns_ of each member's subjects
   std::vector<double> kernel_;
   std::map<int, double> peaks_;  // wanted at steps
@@ -83,7 +85,8 @@ void AttendAndExcite::declare(PlanBuilder& plan) {
       fail(ErrorCode::usage, plan.where() + " thresholds", "shares of the run, 0 to 1", "\"" + share + "\"");
     peaks_[plan.steps(0, share_of(share)).end] = wanted;
   }
-  if (smooth.kernel % 2 == 0) fail(ErrorCode::usage, plan.where() + " smooth.kernel", "an odd side", std::to_string(smooth.kernel));
+  if (smooth.kernel % 2 == 0)
+    fail(ErrorCode::usage, plan.where() + " smooth.kernel", "an odd side", std::to_string(smooth.kernel));
   kernel_ = smoothing_kernel(smooth.kernel, smooth.sigma, smooth.rule);
   for (const Member& member : plan.run().members) {
     columns_.push_back(word_columns(member.words, text_range));
@@ -102,7 +105,10 @@ void AttendAndExcite::declare(PlanBuilder& plan) {
 void AttendAndExcite::guide(PlanBuilder& plan, const std::vector<SiteScope>& sites, Steps steps) {
   for (const SiteScope& site : sites) {
     for (int m = 0; m < static_cast<int>(columns_.size()); ++m) {
-      site.lane(Branch::cond).member(m).during(steps).passes({Pass::guide})
+      site.lane(Branch::cond)
+          .member(m)
+          .during(steps)
+          .passes({Pass::guide})
           .declare(Capture{.name = "attend_and_excite", .keys = columns_[static_cast<size_t>(m)]});
     }
   }
@@ -110,7 +116,8 @@ void AttendAndExcite::guide(PlanBuilder& plan, const std::vector<SiteScope>& sit
       {.method = "attend_and_excite",
        .steps = steps,
        .loss = [this](const Captures& captures, const Moment&) { return loss(captures); },
-       .length = [this, total = plan.run().steps](int step) { return step_length(scale, scale_range, step_rule, step, total); },
+       .length = [this, total = plan.run().steps](
+                     int step) { return step_length(scale, scale_range, step_rule, step, total); },
        .decide = [this](int step, int iteration, double value) { return decide(step, iteration, value); }});
 }
 
@@ -133,7 +140,8 @@ Tensor AttendAndExcite::loss(const Captures& captures) const {
   return total;
 }
 
-Tensor AttendAndExcite::subject_loss(const AttentionMap& map, const Tensor& words, size_t member, size_t subject) const {
+Tensor AttendAndExcite::subject_loss(const AttentionMap& map, const Tensor& words, size_t member,
+                                     size_t subject) const {
   const TokenSegment& grid = map.tokens.query.front();
   Tensor peak;
   for (const int64_t column : subjects_[member][subject]) {

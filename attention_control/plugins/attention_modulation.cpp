@@ -1,6 +1,6 @@
 // Attention Modulation: sharper self-attention early on, every pixel sees the words of its most likely object only, and
-// words weigh differently in the phases of a run. Wu et al. 2024, arXiv 2404.13899; no code was published, so the numbers
-// are starting points. Verbs: temper, mask from a raw capture, bias or gain. No gradient; stays fused.
+// words weigh differently in the phases of a run. Wu et al. 2024, arXiv 2404.13899; no code was published, so the
+// numbers are starting points. Verbs: temper, mask from a raw capture, bias or gain. No gradient; stays fused.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -65,11 +65,13 @@ struct ObjectMask {
   double min_margin = 0;
   static Params<ObjectMask> params() {
     using M = ObjectMask;
-    return {opt("from", &M::from, range(0, 1), "share of the run where it begins"),
-            opt("until", &M::until, range(0, 1), "and ends; equal to from: no mask"),
-            opt("score", &M::score, "how a group is scored at a pixel: its best noun token, or all its tokens together"),
-            opt("share", &M::share, "the map of all layers of a resolution a step before, or each layer's own"),
-            opt("min_margin", &M::min_margin, range(0, 1), "pixels whose two best groups are closer than this see everything")};
+    return {
+        opt("from", &M::from, range(0, 1), "share of the run where it begins"),
+        opt("until", &M::until, range(0, 1), "and ends; equal to from: no mask"),
+        opt("score", &M::score, "how a group is scored at a pixel: its best noun token, or all its tokens together"),
+        opt("share", &M::share, "the map of all layers of a resolution a step before, or each layer's own"),
+        opt("min_margin", &M::min_margin, range(0, 1),
+            "pixels whose two best groups are closer than this see everything")};
   }
 };
 
@@ -152,7 +154,8 @@ AttentionModulation::MemberGroups AttentionModulation::resolve(const Member& mem
     out.attributes.push_back(group.attributes.positions(member.words, where));
     for (const int64_t token : out.of(out.nouns.size() - 1)) {
       if (!taken.insert(token).second)
-        fail(ErrorCode::usage, where + " groups", "groups without common tokens", "token " + std::to_string(token) + " in two");
+        fail(ErrorCode::usage, where + " groups", "groups without common tokens",
+             "token " + std::to_string(token) + " in two");
     }
   }
   out.captured.assign(taken.begin(), taken.end());
@@ -165,7 +168,8 @@ AttentionModulation::MemberGroups AttentionModulation::resolve(const Member& mem
 void AttentionModulation::declare(PlanBuilder& plan) {
   for (const Member& member : plan.run().members) members_.push_back(resolve(member, plan.where()));
   for (const SiteScope& site : plan.sites({.kinds = {AttentionKind::self}, .names = {}, .text = "self-attention"}))
-    site.during(plan.steps(0, self_temperature.until)).declare(Temper{.tau = self_temperature.value, .query = {}, .key = {}});
+    site.during(plan.steps(0, self_temperature.until))
+        .declare(Temper{.tau = self_temperature.value, .query = {}, .key = {}});
   for (const SiteScope& site : plan.sites({.kinds = {AttentionKind::cross}, .names = {}, .text = "cross-attention"})) {
     for (int m = 0; m < static_cast<int>(members_.size()); ++m) {
       const SiteScope here = site.lane(Branch::cond).member(m);
@@ -173,9 +177,10 @@ void AttentionModulation::declare(PlanBuilder& plan) {
       declare_weights(plan, here, m);
     }
   }
-  plan.hooks.after_evaluation.push_back([this](const Captures& captures, const Moment& moment, const std::vector<Lane>&) {
-    if (moment.stage == 0) remember(captures);
-  });
+  plan.hooks.after_evaluation.push_back(
+      [this](const Captures& captures, const Moment& moment, const std::vector<Lane>&) {
+        if (moment.stage == 0) remember(captures);
+      });
 }
 
 void AttentionModulation::declare_mask(PlanBuilder& plan, const SiteScope& site, int member) {
@@ -189,11 +194,10 @@ void AttentionModulation::declare_mask(PlanBuilder& plan, const SiteScope& site,
   }
   if (of.nouns.size() < 2 || steps.empty()) return;
   site.during(steps).declare(Capture{.name = "attention_modulation", .keys = of.captured, .raw = true});
-  site.during(steps).declare(AddScore{{.text = "mask words of other objects",
-                                       .form = SegmentPair{},
-                                       .at_run_time = [this, member](const TermPlace& place) {
-                                         return mask_at(place, static_cast<size_t>(member));
-                                       }}});
+  site.during(steps).declare(AddScore{
+      {.text = "mask words of other objects",
+       .form = SegmentPair{},
+       .at_run_time = [this, member](const TermPlace& place) { return mask_at(place, static_cast<size_t>(member)); }}});
 }
 
 void AttentionModulation::declare_weights(PlanBuilder& plan, const SiteScope& site, int member) const {
@@ -203,7 +207,8 @@ void AttentionModulation::declare_weights(PlanBuilder& plan, const SiteScope& si
     std::vector<float> weights(static_cast<size_t>(of.length), static_cast<float>(phase.other));
     for (size_t g = 0; g < of.nouns.size(); ++g) {
       for (const int64_t token : of.nouns[g]) weights[static_cast<size_t>(token)] = static_cast<float>(phase.noun);
-      for (const int64_t token : of.attributes[g]) weights[static_cast<size_t>(token)] = static_cast<float>(phase.attribute);
+      for (const int64_t token : of.attributes[g])
+        weights[static_cast<size_t>(token)] = static_cast<float>(phase.attribute);
     }
     const SiteScope here = site.during(plan.steps(from, phase.until));
     from = phase.until;
@@ -254,10 +259,12 @@ std::vector<TermForm> AttentionModulation::mask_at(const TermPlace& place, size_
   Tensor map;
   if (object_mask.share == MapShare::layer_mean) {
     const auto found = before_.find({grid.height, grid.width, static_cast<int>(member)});
-    if (found != before_.end()) map = slice(found->second, 0, place.lane.picture, place.lane.picture + place.lane.rows());
+    if (found != before_.end())
+      map = slice(found->second, 0, place.lane.picture, place.lane.picture + place.lane.rows());
   }
   for (const AttentionMap& own : place.captures.at("attention_modulation")) {
-    if (!map.defined() && own.site.depth == place.site.depth && own.lane.member == place.lane.member) map = own.values.detach();
+    if (!map.defined() && own.site.depth == place.site.depth && own.lane.member == place.lane.member)
+      map = own.values.detach();
   }
   const auto groups = static_cast<int64_t>(of.nouns.size());
   const std::vector<int64_t> query = winners(scores(map, of));

@@ -22,7 +22,8 @@ int64_t nearest_resolution(const RunShape& run) {
   for (size_t i = 0; i < run.sites.size(); ++i) {
     if (run.sites[i].kind != AttentionKind::cross) continue;
     const int64_t side = longer_side(run.tokens[i]);
-    if (best == 0 || std::abs(static_cast<double>(side) - wanted) < std::abs(static_cast<double>(best) - wanted)) best = side;
+    if (best == 0 || std::abs(static_cast<double>(side) - wanted) < std::abs(static_cast<double>(best) - wanted))
+      best = side;
   }
   return best;
 }
@@ -73,11 +74,13 @@ std::vector<int64_t> word_columns(const PromptTokens& words, TextRange range) {
   return columns;
 }
 
-std::vector<int64_t> places_in(const std::vector<int64_t>& columns, const std::vector<int64_t>& keys, const std::string& where) {
+std::vector<int64_t> places_in(const std::vector<int64_t>& columns, const std::vector<int64_t>& keys,
+                               const std::string& where) {
   std::vector<int64_t> out;
   for (const int64_t key : keys) {
     const auto at = std::ranges::find(columns, key);
-    if (at == columns.end()) fail(ErrorCode::usage, where, "tokens among the words of the prompt", "token " + std::to_string(key));
+    if (at == columns.end())
+      fail(ErrorCode::usage, where, "tokens among the words of the prompt", "token " + std::to_string(key));
     out.push_back(at - columns.begin());
   }
   return out;

@@ -27,7 +27,8 @@ Tensor mean_map(const std::vector<AttentionMap>& maps, const Lane& lane, int64_t
 // The distinct lanes of the maps, in their order.
 std::vector<Lane> lanes_of(const std::vector<AttentionMap>& maps);
 
-// Text columns that take part in a softmax over words: all but the start token and the last slot, or up to the end token.
+// Text columns that take part in a softmax over words: all but the start token and the last slot, or up to the end
+// token.
 enum class TextRange : uint8_t { to_last, to_eot };
 template <>
 struct ParamWords<TextRange> {
@@ -36,7 +37,8 @@ struct ParamWords<TextRange> {
 std::vector<int64_t> word_columns(const PromptTokens& words, TextRange range);
 
 // Positions of `keys` among `columns`. Error(usage) at `where` for one that is not among them.
-std::vector<int64_t> places_in(const std::vector<int64_t>& columns, const std::vector<int64_t>& keys, const std::string& where);
+std::vector<int64_t> places_in(const std::vector<int64_t>& columns, const std::vector<int64_t>& keys,
+                               const std::string& where);
 
 // [H*W] convolved with a square kernel of odd side, row-major weights; borders reflected.
 Tensor smooth(const Tensor& map, int64_t height, int64_t width, const std::vector<double>& kernel);

@@ -52,7 +52,8 @@ Tensor blur_tokens(const Tensor& x, const TokenSegment& grid, double sigma) {
   if (sigma > 9999) return repeat(mean(x, {1}, Axes::keep), 1, x.dim(1));
   const Tensor rows = along(to(x, DType::f32), taps(sigma, w),
                             [&](int64_t i, int64_t by) { return i / w * w + reflected(i % w + by, w); });
-  const Tensor both = along(rows, taps(sigma, h), [&](int64_t i, int64_t by) { return reflected(i / w + by, h) * w + i % w; });
+  const Tensor both =
+      along(rows, taps(sigma, h), [&](int64_t i, int64_t by) { return reflected(i / w + by, h) * w + i % w; });
   return to(both, x.dtype());
 }
 

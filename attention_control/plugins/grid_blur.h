@@ -6,8 +6,8 @@
 
 namespace heddle {
 
-// x [R,N,H,D], N = grid.height * grid.width -> the same, blurred as SEG's code does: ceil(6 sigma) taps, made odd, no more
-// than the side allows, normalised, edges reflected; above sigma 9999 the mean of all tokens. Differentiable.
+// x [R,N,H,D], N = grid.height * grid.width -> the same, blurred as SEG's code does: ceil(6 sigma) taps, made odd, no
+// more than the side allows, normalised, edges reflected; above sigma 9999 the mean of all tokens. Differentiable.
 Tensor blur_tokens(const Tensor& x, const TokenSegment& grid, double sigma);
 
 }  // namespace heddle

@@ -10,10 +10,11 @@ namespace heddle {
 namespace {
 
 bool ends_phrase(std::string_view word) {
-  constexpr std::array words{"a",     "an",   "the",  "and",   "or",    "with",  "of",   "on",    "in",      "at",    "by",
-                             "to",    "from", "near", "over",  "under", "above", "below", "left", "right",   "next",  "beside",
-                             "behind", "is",  "are",  "while", "some",  "two",   "three", "that", "which",   "front", "between",
-                             "into",  "its",  "his",  "her",   "their", "wearing", "holding", "inside", "against", "for", "photo"};
+  constexpr std::array words{"a",    "an",    "the",     "and",     "or",     "with",    "of",    "on",    "in",
+                             "at",   "by",    "to",      "from",    "near",   "over",    "under", "above", "below",
+                             "left", "right", "next",    "beside",  "behind", "is",      "are",   "while", "some",
+                             "two",  "three", "that",    "which",   "front",  "between", "into",  "its",   "his",
+                             "her",  "their", "wearing", "holding", "inside", "against", "for",   "photo"};
   return std::ranges::find(words, word) != words.end();
 }
 
@@ -23,7 +24,9 @@ std::vector<NounPhrase> noun_phrases(const std::string& prompt) {
   std::vector<NounPhrase> out;
   std::vector<std::string> phrase;
   std::map<std::string, int> seen;
-  const auto numbered = [&](const std::string& word, int number) { return number > 1 ? word + "#" + std::to_string(number) : word; };
+  const auto numbered = [&](const std::string& word, int number) {
+    return number > 1 ? word + "#" + std::to_string(number) : word;
+  };
   std::vector<int> numbers;
   const auto finish = [&] {
     if (!phrase.empty()) {

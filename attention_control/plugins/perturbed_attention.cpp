@@ -1,6 +1,6 @@
-// Perturbed-attention guidance: a third branch whose self-attention is made worse, and the prediction moves away from it.
-// PAG: every token looks at itself only; Ahn et al. 2024, arXiv 2403.17377, as diffusers' PAG pipelines. SEG: queries are
-// blurred over the grid; Hong 2024, arXiv 2408.00760. Verbs: branch (identity), shape. Stays fused.
+// Perturbed-attention guidance: a third branch whose self-attention is made worse, and the prediction moves away from
+// it. PAG: every token looks at itself only; Ahn et al. 2024, arXiv 2403.17377, as diffusers' PAG pipelines. SEG:
+// queries are blurred over the grid; Hong 2024, arXiv 2408.00760. Verbs: branch (identity), shape. Stays fused.
 #include <cmath>
 
 #include "attention_control/plugins/grid_blur.h"
@@ -27,10 +27,13 @@ struct PerturbedAttention final : Method {
   static Params<PerturbedAttention> params() {
     using M = PerturbedAttention;
     return {opt("scale", &M::scale, range(0, 1000), "how far the prediction moves away from the perturbed one"),
-            opt("adaptive_scale", &M::adaptive_scale, range(0, 1000), "the scale falls by this times (1000 - timestep), to 0 at least"),
+            opt("adaptive_scale", &M::adaptive_scale, range(0, 1000),
+                "the scale falls by this times (1000 - timestep), to 0 at least"),
             opt("layers", &M::layers, "self-attention sites, or beginnings of their names: mid, up.1, down.2.block0"),
-            opt("perturbation", &M::perturbation, "identity: tokens see themselves only (PAG); blur: blurred queries (SEG)"),
-            opt("blur_sigma", &M::blur_sigma, range(0.01, 1e9), "width of the blur in cells of the grid; above 9999 the mean")};
+            opt("perturbation", &M::perturbation,
+                "identity: tokens see themselves only (PAG); blur: blurred queries (SEG)"),
+            opt("blur_sigma", &M::blur_sigma, range(0.01, 1e9),
+                "width of the blur in cells of the grid; above 9999 the mean")};
   }
 
   void declare(PlanBuilder& plan) override {
@@ -38,12 +41,11 @@ struct PerturbedAttention final : Method {
     const std::vector<SiteScope> sites =
         plan.sites({.kinds = {AttentionKind::self}, .names = layers, .text = "self-attention"});
     for (const SiteScope& site : sites) perturb(site.lane(Branch::perturbed).passes({Pass::denoise}));
-    plan.predictions.push_back({.method = "perturbed_attention",
-                                .branch = Branch::perturbed,
-                                .scale = [this](int, double timestep) {
-                                  const double s = adaptive_scale > 0 ? scale - adaptive_scale * (1000 - timestep) : scale;
-                                  return std::max(s, 0.0);
-                                }});
+    plan.predictions.push_back(
+        {.method = "perturbed_attention", .branch = Branch::perturbed, .scale = [this](int, double timestep) {
+           const double s = adaptive_scale > 0 ? scale - adaptive_scale * (1000 - timestep) : scale;
+           return std::max(s, 0.0);
+         }});
   }
 
  private:
@@ -54,14 +56,16 @@ struct PerturbedAttention final : Method {
       return;
     }
     const TokenSegment grid = site.tokens().query.front();
-    site.declare(Shaping{.role = Role::q,
-                         .function = {.text = "blur", .apply = [grid, sigma = blur_sigma](const Tensor& q, const LaneTensors&) {
-                           return blur_tokens(q, grid, sigma);
-                         }}});
+    site.declare(
+        Shaping{.role = Role::q,
+                .function = {.text = "blur", .apply = [grid, sigma = blur_sigma](const Tensor& q, const LaneTensors&) {
+                               return blur_tokens(q, grid, sigma);
+                             }}});
   }
 };
 
-REGISTER_METHOD(perturbed_attention, PerturbedAttention, "guides away from what weaker self-attention would draw: cleaner structure",
+REGISTER_METHOD(perturbed_attention, PerturbedAttention,
+                "guides away from what weaker self-attention would draw: cleaner structure",
                 "Ahn et al. 2024, PAG, arXiv 2403.17377; Hong 2024, SEG, arXiv 2408.00760");
 
 }  // namespace

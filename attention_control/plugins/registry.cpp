@@ -14,7 +14,8 @@ std::vector<MethodInfo>& all() {
 }
 
 ParamInfo over_info() {
-  return {"over", "text", "", "", "a method of this preset whose exclusive claims give way where both would hold", false, {}};
+  return {"over", "text", "", "", "a method of this preset whose exclusive claims give way where both would hold",
+          false,  {}};
 }
 
 // The settings without the keys that every method has.
@@ -48,7 +49,8 @@ const MethodInfo& method_named(const std::string& name, const std::string& where
     if (info.name == name) return info;
   }
   const std::vector<std::string> names = method_names();
-  fail(ErrorCode::usage, where, "a method (" + one_of(names).text() + ")", "\"" + name + "\"", nearest_word(name, names));
+  fail(ErrorCode::usage, where, "a method (" + one_of(names).text() + ")", "\"" + name + "\"",
+       nearest_word(name, names));
 }
 
 AskedMethod make_method(const std::string& name, const YamlNode& settings) {

@@ -35,7 +35,8 @@ struct TGate final : Method {
     using M = TGate;
     return {opt("gate_step", &M::gate_step, range(1, 100000), "first step whose cross-attention is reused"),
             opt("warm_up", &M::warm_up, range(0, 100000), "steps before self-attention is first kept"),
-            opt("sp_interval", &M::sp_interval, range(1, 100000), "before the gate self-attention is computed at multiples of it; 1 always"),
+            opt("sp_interval", &M::sp_interval, range(1, 100000),
+                "before the gate self-attention is computed at multiples of it; 1 always"),
             opt("fi_interval", &M::fi_interval, range(1, 100000), "the same from the gate on"),
             opt("anchor", &M::anchor, "what is kept at the gate: the mean of both branches, or one"),
             opt("drop_guidance", &M::drop_guidance, "from the gate on one branch runs and is used as it is"),
@@ -94,7 +95,8 @@ void TGate::declare_self(PlanBuilder& plan) const {
         here.declare(Reuse{.slot = "self", .absorbs = absorbs});
       } else if (step == gate_step - 1 && fi_interval > 1) {
         Keep keep{.slot = "self", .text = "anchor"};
-        if (halves) keep.combine = [this](const Tensor& out, const std::vector<Lane>& lanes) { return at_gate(out, lanes); };
+        if (halves)
+          keep.combine = [this](const Tensor& out, const std::vector<Lane>& lanes) { return at_gate(out, lanes); };
         here.declare(keep);
       } else if (thin && (step >= warm_up || step >= gate_step)) {
         here.declare(Keep{.slot = "self", .text = "as it is"});
@@ -107,8 +109,8 @@ void TGate::declare(PlanBuilder& plan) {
   if (gate_step < plan.run().steps) {
     declare_cross(plan);
     if (drop_guidance && plan.run().guided && !keep_batch) {
-      plan.drop_guidance = DropGuidance{.method = "tgate", .step = gate_step,
-                                        .tail = tail_branch == Tail::uncond ? Branch::uncond : Branch::cond};
+      plan.drop_guidance = DropGuidance{
+          .method = "tgate", .step = gate_step, .tail = tail_branch == Tail::uncond ? Branch::uncond : Branch::cond};
     }
   }
   if (thins_before() || fi_interval > 1) declare_self(plan);

@@ -28,7 +28,8 @@ std::vector<int64_t> TokenWords::positions(const PromptTokens& prompt, const std
   for (const auto& item : items) {
     if (const auto* position = std::get_if<int64_t>(&item)) {
       if (*position >= prompt.length)
-        fail(ErrorCode::usage, where, "token positions below " + std::to_string(prompt.length), std::to_string(*position));
+        fail(ErrorCode::usage, where, "token positions below " + std::to_string(prompt.length),
+             std::to_string(*position));
       out.push_back(*position);
     } else {
       const std::vector<int64_t> found = prompt.find(std::get<std::string>(item), where);
