@@ -64,7 +64,7 @@ class ProgramRun {
       const auto weight = weight_of(branch, run_);
       const bool read = i < program_.base_count && reads_columns();
       if (weight.first == 0 && !read) continue;
-      const Tensor one = weighed(output(branch, weight, read), weight);
+      const Tensor one = weighed(output(branch, read), weight);
       if (weight.first != 0) out = out.defined() ? add(out, one) : one;
     }
     publish();
@@ -82,12 +82,12 @@ class ProgramRun {
                       : fused_softmax(branch, run_);
   }
 
-  Tensor output(const BranchProgram& branch, const std::pair<double, Tensor>& weight, bool read) {
+  Tensor output(const BranchProgram& branch, bool read) {
     if (branch.identity) return prepare(branch, run_).v;
     const Softmaxed done = softmax(branch);
     if (read) {
       for (const Capture& capture : program_.captures) {
-        if (!capture.raw) collect(capture, done, weight.second);
+        if (!capture.raw) collect(capture, done, branch.region);
       }
     }
     return done.out;
