@@ -5,6 +5,8 @@
 
 namespace heddle {
 
+constexpr int most_kernel_terms = 8;
+
 bool Program::needs_own_lane() const {
   const auto reads = [](const BranchProgram& b) {
     // Functions and run-time terms may look at any lane; terms for each row belong to the rows of one.
@@ -56,6 +58,11 @@ std::vector<std::string> why_not_plain(const Program& program) {
 std::vector<std::string> why_not(Tier tier, const Program* program) {
   if (program == nullptr || tier == Tier::reference) return {};
   std::vector<std::string> reasons = tier == Tier::plain ? why_not_plain(*program) : std::vector<std::string>{};
+  const bool many = std::ranges::any_of(program->branches, [](const BranchProgram& b) {
+    return kernel_terms(b.terms) > most_kernel_terms ||
+           std::ranges::any_of(b.extends, [](const Extend& e) { return kernel_terms(e.terms) > most_kernel_terms; });
+  });
+  if (many) reasons.push_back("more than " + std::to_string(most_kernel_terms) + " score terms in one softmax");
   if (program->rewrite) reasons.push_back("the map is rewritten: " + program->rewrite->reason);
   return reasons;
 }

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "kernels/core/error.h"
+#include "kernels/ops/elementwise.h"
 #include "kernels/ops/view.h"
 
 namespace heddle {
@@ -158,15 +159,34 @@ bool is_neutral(const TermForm& form) {
   return std::visit(Neutral{}, form);
 }
 
+int kernel_terms(const std::vector<Term>& terms) {
+  int count = 0, columns = 0;
+  for (const Term& term : terms) {
+    if (const auto* window = std::get_if<Window>(&term.form); window != nullptr && !term.at_run_time) {
+      count += (window->frames >= 0) + (window->height >= 0) + (window->width >= 0);
+    } else if (std::holds_alternative<Column>(term.form) && !term.at_run_time) {
+      columns = 1;
+    } else {
+      ++count;
+    }
+  }
+  return count + columns;
+}
+
 std::vector<ScoreTerm> lower(const TermForm& form, const AttentionSite& site, const SiteTokens& tokens) {
   return std::visit(Lowering(site, tokens), form);
 }
 
 std::vector<ScoreTerm> lower(const std::vector<Term>& terms, const TermPlace& place) {
   std::vector<ScoreTerm> out;
+  Tensor columns;  // all of them as one
   const auto put = [&](const TermForm& form) {
     const std::vector<ScoreTerm> one = lower(form, place.site, place.tokens);
-    out.insert(out.end(), one.begin(), one.end());
+    if (std::holds_alternative<Column>(form)) {
+      columns = columns.defined() ? add(columns, one[0].rows) : one[0].rows;
+    } else {
+      out.insert(out.end(), one.begin(), one.end());
+    }
   };
   for (const Term& term : terms) {
     if (!term.at_run_time) {
@@ -177,6 +197,7 @@ std::vector<ScoreTerm> lower(const std::vector<Term>& terms, const TermPlace& pl
       }
     }
   }
+  if (columns.defined()) out.push_back({.key_class = {}, .rows = columns});
   return out;
 }
 
