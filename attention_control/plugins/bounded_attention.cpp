@@ -39,7 +39,8 @@ struct BoundedRefinement {
   double tau_noun = 0.2, sharp = 10, tau_cluster = 0.2;
   static Params<BoundedRefinement> params() {
     using M = BoundedRefinement;
-    return {opt("start_fraction", &M::start_fraction, range(0, 1), "share of the run from which regions follow the maps; 1 never"),
+    return {opt("start_fraction", &M::start_fraction, range(0, 1),
+                "share of the run from which regions follow the maps; 1 never"),
             opt("every", &M::every, range(1, 100000), "steps from one refinement to the next"),
             opt("clusters_per_subject", &M::clusters_per_subject, range(1, 100), "clusters of pixels for each subject"),
             opt("tau_noun", &M::tau_noun, range(0, 1), "middle of the soft threshold on a noun's map"),
@@ -65,18 +66,22 @@ struct BoundedAttention final : Method {
 
   static Params<BoundedAttention> params() {
     using M = BoundedAttention;
-    return {opt("boxes", &M::boxes, range(0, 1), "a box for each subject: x0, y0, x1, y1 as shares of the picture, y down"),
-            need("subject_tokens", &M::subject_tokens, "the words or tokens of each subject, adjectives too"),
-            opt("noun_tokens", &M::noun_tokens, "the noun of each subject; its last token if not given"),
-            opt("filter_tokens", &M::filter_tokens, "words that nobody sees; articles, conjunctions and prepositions if not given"),
-            opt("eos_token", &M::eos_token, range(0, 1 << 20), "the end token, hidden from the background; found if not given"),
-            opt("masks", &M::masks, range(0, 1), "in place of boxes: rows of 0 and 1, one mask for each subject"),
-            opt("loss_layers", &M::loss_layers, "sites of the loss, or beginnings of names; middle and first way up if not given"),
-            opt("mask_layers", &M::mask_layers, "sites whose maps refine the regions; the first way up if not given"),
-            opt("cross_loss", &M::cross_loss, range(0, 1000), "weight of the loss on cross-attention"),
-            opt("self_loss", &M::self_loss, range(0, 1000), "weight of the loss on self-attention"),
-            opt("guidance", &M::guidance, "how the latents are moved"),
-            opt("refine", &M::refine, "how regions follow what is drawn")};
+    return {
+        opt("boxes", &M::boxes, range(0, 1), "a box for each subject: x0, y0, x1, y1 as shares of the picture, y down"),
+        need("subject_tokens", &M::subject_tokens, "the words or tokens of each subject, adjectives too"),
+        opt("noun_tokens", &M::noun_tokens, "the noun of each subject; its last token if not given"),
+        opt("filter_tokens", &M::filter_tokens,
+            "words that nobody sees; articles, conjunctions and prepositions if not given"),
+        opt("eos_token", &M::eos_token, range(0, 1 << 20),
+            "the end token, hidden from the background; found if not given"),
+        opt("masks", &M::masks, range(0, 1), "in place of boxes: rows of 0 and 1, one mask for each subject"),
+        opt("loss_layers", &M::loss_layers,
+            "sites of the loss, or beginnings of names; middle and first way up if not given"),
+        opt("mask_layers", &M::mask_layers, "sites whose maps refine the regions; the first way up if not given"),
+        opt("cross_loss", &M::cross_loss, range(0, 1000), "weight of the loss on cross-attention"),
+        opt("self_loss", &M::self_loss, range(0, 1000), "weight of the loss on self-attention"),
+        opt("guidance", &M::guidance, "how the latents are moved"),
+        opt("refine", &M::refine, "how regions follow what is drawn")};
   }
 
   void declare(PlanBuilder& plan) override;
@@ -120,13 +125,18 @@ struct BoundedAttention final : Method {
 };
 
 BoundedAttention::Tokens BoundedAttention::resolve(const Member& member, const std::string& where) const {
-  Tokens out{.subjects = {}, .nouns = {}, .looked = {}, .filtered = {}, .end = eos_token.value_or(static_cast<int>(member.words.end)),
+  Tokens out{.subjects = {},
+             .nouns = {},
+             .looked = {},
+             .filtered = {},
+             .end = eos_token.value_or(static_cast<int>(member.words.end)),
              .length = member.words.length};
   std::set<int64_t> looked{out.end};
   for (size_t i = 0; i < subjects(); ++i) {
     out.subjects.push_back(subject_tokens[i].positions(member.words, where));
     looked.insert(out.subjects[i].begin(), out.subjects[i].end());
-    out.nouns.push_back(noun_tokens.empty() ? out.subjects[i].back() : noun_tokens[i].positions(member.words, where).back());
+    out.nouns.push_back(noun_tokens.empty() ? out.subjects[i].back()
+                                            : noun_tokens[i].positions(member.words, where).back());
   }
   out.looked.assign(looked.begin(), looked.end());
   TokenWords hidden;
@@ -139,8 +149,8 @@ BoundedAttention::Tokens BoundedAttention::resolve(const Member& member, const s
   return out;
 }
 
-// Stable Diffusion 1 and 2: middle and the first stage on the way up that attends. Stages of ten layers (SDXL): the second
-// to the seventh layer of the first such block, as the official code's 70 to 81.
+// Stable Diffusion 1 and 2: middle and the first stage on the way up that attends. Stages of ten layers (SDXL): the
+// second to the seventh layer of the first such block, as the official code's 70 to 81.
 void BoundedAttention::choose_layers(const PlanBuilder& plan) {
   std::string stage;
   std::vector<std::string> deep;
@@ -148,24 +158,28 @@ void BoundedAttention::choose_layers(const PlanBuilder& plan) {
     if (!site.name.starts_with("up.")) continue;
     const std::string block = site.name.substr(0, site.name.find(".depth"));
     if (stage.empty()) stage = block.substr(0, block.rfind('.'));
-    if (block.starts_with(stage + ".block0") && site.name.ends_with(".cross")) deep.push_back(site.name.substr(0, site.name.rfind('.')));
+    if (block.starts_with(stage + ".block0") && site.name.ends_with(".cross"))
+      deep.push_back(site.name.substr(0, site.name.rfind('.')));
   }
   const bool many = deep.size() >= 7;
   const std::vector<std::string> some = many ? std::vector(deep.begin() + 1, deep.begin() + 7) : std::vector{stage};
   if (mask_layers.empty()) mask_layers = some;
   if (loss_layers.empty()) {
     loss_layers = some;
-    if (!many && std::ranges::any_of(plan.run().sites, [](const AttentionSite& s) { return s.name.starts_with("mid."); }))
+    if (!many &&
+        std::ranges::any_of(plan.run().sites, [](const AttentionSite& s) { return s.name.starts_with("mid."); }))
       loss_layers.emplace_back("mid");
   }
 }
 
 void BoundedAttention::declare(PlanBuilder& plan) {
   const std::string& where = plan.where();
-  if (boxes.empty() == masks.empty()) fail(ErrorCode::usage, where, "boxes or masks", boxes.empty() ? "neither" : "both");
+  if (boxes.empty() == masks.empty())
+    fail(ErrorCode::usage, where, "boxes or masks", boxes.empty() ? "neither" : "both");
   const size_t places = boxes.empty() ? masks.size() : boxes.size();
   if (places != subjects() || subjects() == 0 || subjects() > 30)
-    fail(ErrorCode::usage, where, "a place for each subject, 1 to 30", std::to_string(places) + " for " + std::to_string(subjects()));
+    fail(ErrorCode::usage, where, "a place for each subject, 1 to 30",
+         std::to_string(places) + " for " + std::to_string(subjects()));
   if (!noun_tokens.empty() && noun_tokens.size() != subjects())
     fail(ErrorCode::usage, where + " noun_tokens", "a noun for each subject", std::to_string(noun_tokens.size()));
   for (const auto& b : boxes) {
@@ -173,7 +187,8 @@ void BoundedAttention::declare(PlanBuilder& plan) {
   }
   for (const MaskRows& m : masks) {
     for (const auto& line : m) {
-      if (line.empty() || line.size() != m.front().size()) fail(ErrorCode::usage, where + " masks", "rows of one length", "others");
+      if (line.empty() || line.size() != m.front().size())
+        fail(ErrorCode::usage, where + " masks", "rows of one length", "others");
     }
     if (m.empty()) fail(ErrorCode::usage, where + " masks", "rows of 0 and 1", "an empty mask");
   }
@@ -196,15 +211,17 @@ void BoundedAttention::declare_masks(PlanBuilder& plan) {
     for (const bool guiding : {false, true}) {
       site.lane(Branch::cond)
           .passes({guiding ? Pass::guide : Pass::denoise})
-          .declare(AddScore{{.text = "mask other subjects' words",
-                             .form = SegmentPair{},
-                             .at_run_time = [this, guiding](const TermPlace& place) { return cross_mask(place, guiding); }}});
+          .declare(AddScore{
+              {.text = "mask other subjects' words",
+               .form = SegmentPair{},
+               .at_run_time = [this, guiding](const TermPlace& place) { return cross_mask(place, guiding); }}});
     }
   }
 }
 
 void BoundedAttention::declare_loss(PlanBuilder& plan) {
-  const std::vector<SiteScope> sites = plan.sites({.kinds = {AttentionKind::self, AttentionKind::cross}, .names = loss_layers, .text = "attention"});
+  const std::vector<SiteScope> sites =
+      plan.sites({.kinds = {AttentionKind::self, AttentionKind::cross}, .names = loss_layers, .text = "attention"});
   for (const SiteScope& site : sites) {
     const bool cross = site.site().kind == AttentionKind::cross;
     std::vector<int64_t> inside;
@@ -216,22 +233,27 @@ void BoundedAttention::declare_loss(PlanBuilder& plan) {
       }
     }
     for (int m = 0; m < static_cast<int>(tokens_.size()); ++m) {
-      site.lane(Branch::cond).member(m).during({0, guided_}).passes({Pass::guide})
+      site.lane(Branch::cond)
+          .member(m)
+          .during({0, guided_})
+          .passes({Pass::guide})
           .declare(Capture{.name = cross ? "bounded_attention.cross" : "bounded_attention.self",
                            .keys = cross ? tokens_[static_cast<size_t>(m)].looked : inside});
     }
   }
-  plan.hooks.guides.push_back(
-      {.method = "bounded_attention",
-       .steps = {0, guided_},
-       .loss = [this](const Captures& captures, const Moment&) { return loss(captures); },
-       .length = [this](int step) {
-         return guidance.step_start + (guidance.step_end - guidance.step_start) * step / guided_;
-       },
-       .decide = [this](int, int iteration, double value) {
-         const bool enough = value / static_cast<double>(subjects()) < guidance.stop;
-         return Verdict{.update = true, .again = !enough && iteration + 1 < guidance.iters};
-       }});
+  plan.hooks.guides.push_back({.method = "bounded_attention",
+                               .steps = {0, guided_},
+                               .loss = [this](const Captures& captures, const Moment&) { return loss(captures); },
+                               .length =
+                                   [this](int step) {
+                                     return guidance.step_start +
+                                            (guidance.step_end - guidance.step_start) * step / guided_;
+                                   },
+                               .decide =
+                                   [this](int, int iteration, double value) {
+                                     const bool enough = value / static_cast<double>(subjects()) < guidance.stop;
+                                     return Verdict{.update = true, .again = !enough && iteration + 1 < guidance.iters};
+                                   }});
 }
 
 void BoundedAttention::declare_refinement(PlanBuilder& plan) {
@@ -240,17 +262,21 @@ void BoundedAttention::declare_refinement(PlanBuilder& plan) {
     const TokenSegment& grid = site.tokens().query.front();
     if (region_height_ == 0) region_height_ = grid.height, region_width_ = grid.width;
     if (grid.height != region_height_ || grid.width != region_width_)
-      fail(ErrorCode::usage, plan.where() + " mask_layers", "layers of one resolution", site.site().name + " of another");
+      fail(ErrorCode::usage, plan.where() + " mask_layers", "layers of one resolution",
+           site.site().name + " of another");
     const bool cross = site.site().kind == AttentionKind::cross;
     std::vector<int64_t> keys(static_cast<size_t>(cross ? 0 : grid.tokens()));
     for (size_t i = 0; i < keys.size(); ++i) keys[i] = static_cast<int64_t>(i);
     for (int m = 0; m < static_cast<int>(tokens_.size()); ++m) {
-      site.lane(Branch::cond).member(m).passes({Pass::denoise})
+      site.lane(Branch::cond)
+          .member(m)
+          .passes({Pass::denoise})
           .declare(Capture{.name = cross ? "bounded_attention.nouns" : "bounded_attention.pixels",
                            .keys = cross ? tokens_[static_cast<size_t>(m)].nouns : keys});
     }
   }
-  plan.hooks.after_evaluation.push_back([this](const Captures& captures, const Moment&, const std::vector<Lane>&) { collect(captures); });
+  plan.hooks.after_evaluation.push_back(
+      [this](const Captures& captures, const Moment&, const std::vector<Lane>&) { collect(captures); });
   plan.hooks.before_step.push_back([this](const Moment& moment) {
     if (moment.step >= follow_from_ && (moment.step - follow_from_) % refine.every == 0) follow(moment.step);
   });
@@ -332,17 +358,22 @@ std::vector<TermForm> BoundedAttention::cross_mask(const TermPlace& place, bool 
   for (const uint32_t q : distinct) {
     for (const uint32_t k : kinds) {
       const bool background = q == 0;
-      const bool seen = k == plain ? true : k == end ? guiding || !background : k == filtered ? false : (q & k) != 0 || (guiding && background);
+      const bool seen = k == plain      ? true
+                        : k == end      ? guiding || !background
+                        : k == filtered ? false
+                                        : (q & k) != 0 || (guiding && background);
       table.push_back(seen ? 0 : forbidden);
     }
   }
   return {Labels{ids(labelled(sets, distinct), place.lane.rows()), ids(labelled(keys, kinds), 1),
-                 Tensor::from(std::span<const float>(table), {static_cast<int64_t>(distinct.size()), static_cast<int64_t>(kinds.size())})}};
+                 Tensor::from(std::span<const float>(table),
+                              {static_cast<int64_t>(distinct.size()), static_cast<int64_t>(kinds.size())})}};
 }
 
 // sum over subjects of (1 - F / (F + n G))^2, with F the attention of a subject's box to its context and G that of the
 // background, each summed over heads and pixels and averaged over layers.
-Tensor BoundedAttention::subject_terms(const std::vector<AttentionMap>& maps, const Lane& lane, int64_t row, bool cross) const {
+Tensor BoundedAttention::subject_terms(const std::vector<AttentionMap>& maps, const Lane& lane, int64_t row,
+                                       bool cross) const {
   Tensor total = Tensor::zeros({});
   const Tokens& of = tokens_[static_cast<size_t>(lane.member)];
   for (size_t i = 0; i < subjects(); ++i) {
@@ -418,8 +449,8 @@ void BoundedAttention::follow(int) {
       return sum;
     };
     const RefineSettings settings{refine.clusters_per_subject, refine.tau_noun, refine.sharp, refine.tau_cluster};
-    of.regions = refined(of.regions.empty() ? first : of.regions, first, mean(of.self, of.self_maps), mean(of.nouns, of.noun_maps),
-                         settings, of.centres);
+    of.regions = refined(of.regions.empty() ? first : of.regions, first, mean(of.self, of.self_maps),
+                         mean(of.nouns, of.noun_maps), settings, of.centres);
   }
 }
 

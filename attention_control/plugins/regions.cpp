@@ -87,7 +87,8 @@ RegionMask resized(const RegionMask& mask, int64_t height, int64_t width) {
   if (mask.height == height && mask.width == width) return mask;
   RegionMask out{height, width, std::vector<uint8_t>(static_cast<size_t>(height * width))};
   const auto from = [](int64_t i, int64_t extent, int64_t source) {
-    return std::min(static_cast<int64_t>((static_cast<double>(i) + 0.5) * static_cast<double>(source) / static_cast<double>(extent)),
+    return std::min(static_cast<int64_t>((static_cast<double>(i) + 0.5) * static_cast<double>(source) /
+                                         static_cast<double>(extent)),
                     source - 1);
   };
   for (int64_t y = 0; y < height; ++y) {
@@ -116,7 +117,8 @@ std::vector<int> k_means(const std::vector<float>& features, int64_t count, int 
       double best = std::numeric_limits<double>::infinity();
       int nearest = 0;
       for (int c = 0; c < clusters; ++c) {
-        const double d = squared_distance(&features[static_cast<size_t>(i * width)], &centres[static_cast<size_t>(c * width)], width);
+        const double d = squared_distance(&features[static_cast<size_t>(i * width)],
+                                          &centres[static_cast<size_t>(c * width)], width);
         if (d < best) best = d, nearest = c;
       }
       moved |= of[static_cast<size_t>(i)] != nearest;
@@ -128,7 +130,8 @@ std::vector<int> k_means(const std::vector<float>& features, int64_t count, int 
     for (int64_t i = 0; i < count; ++i) {
       const auto c = static_cast<size_t>(of[static_cast<size_t>(i)]);
       ++sizes[c];
-      for (int64_t w = 0; w < width; ++w) sums[c * static_cast<size_t>(width) + static_cast<size_t>(w)] += features[static_cast<size_t>(i * width + w)];
+      for (int64_t w = 0; w < width; ++w)
+        sums[c * static_cast<size_t>(width) + static_cast<size_t>(w)] += features[static_cast<size_t>(i * width + w)];
     }
     for (size_t c = 0; c < sizes.size(); ++c) {
       for (size_t w = 0; w < static_cast<size_t>(width) && sizes[c] > 0; ++w) {

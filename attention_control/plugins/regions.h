@@ -31,8 +31,8 @@ std::vector<uint32_t> membership(const std::vector<RegionMask>& regions);
 // `centres` given it starts from them; they hold the last ones afterwards. Returns each row's cluster.
 std::vector<int> k_means(const std::vector<float>& features, int64_t count, int clusters, std::vector<float>& centres);
 
-// What refinement is told: means over the run so far of self-attention [N,N] (rows are queries) and of each subject's noun
-// [N,n], on the grid of the regions.
+// What refinement is told: means over the run so far of self-attention [N,N] (rows are queries) and of each subject's
+// noun [N,n], on the grid of the regions.
 struct RefineSettings {
   int clusters_per_subject = 3;
   double tau_noun = 0.2, sharp = 10, tau_cluster = 0.2;
