@@ -17,6 +17,12 @@ bool is_layer_verb(const Edit& edit) {
   return std::holds_alternative<Keep>(edit.verb) || std::holds_alternative<Reuse>(edit.verb);
 }
 
+// An optional capture is content to read nothing there.
+bool forbids_reuse(const Edit& edit) {
+  const auto* capture = std::get_if<Capture>(&edit.verb);
+  return !is_layer_verb(edit) && (capture == nullptr || !capture->optional);
+}
+
 std::vector<Branch> branches_of(const PlanBuilder& declared) {
   std::vector<Branch> out{Branch::cond};
   if (declared.run().guided) out.push_back(Branch::uncond);
@@ -108,7 +114,7 @@ class Planner {
   void plan_layer(int site, Pass pass) {
     const std::vector<const Edit*> edits = edits_at(site, pass, is_layer_verb);
     if (edits.empty()) return;
-    const std::vector<const Edit*> others = edits_at(site, pass, [](const Edit& e) { return !is_layer_verb(e); });
+    const std::vector<const Edit*> others = edits_at(site, pass, forbids_reuse);
     std::vector<const Edit*> all = edits;
     all.insert(all.end(), others.begin(), others.end());
     std::set<std::string> written;
