@@ -73,6 +73,7 @@ struct Preset {
   int threads = 0;  // 0: OMP_NUM_THREADS, or all cores
   std::optional<ByteCount> memory_budget;
   std::string noise, save_latents, save_image_tensor;  // safetensors files; empty for none
+  std::string save_maps, save_losses;                  // a folder, an SVG file; empty for none
   std::string output = "output.png";
   static Params<Preset> params();
 };

@@ -52,6 +52,7 @@ void check_outputs(const Preset& preset, const YamlNode& root) {
   check("output", preset.output, ".png");
   if (preset.preview) check("preview", preset.preview->file, ".png");
   if (!preset.save_latents.empty()) check("save_latents", preset.save_latents, ".safetensors");
+  if (!preset.save_losses.empty()) check("save_losses", preset.save_losses, ".svg");
   if (!preset.save_image_tensor.empty()) check("save_image_tensor", preset.save_image_tensor, ".safetensors");
 }
 

@@ -103,6 +103,8 @@ Params<Preset> Preset::params() {
       opt("noise", &P::noise, "safetensors file whose tensor `latents` is the initial noise"),
       opt("save_latents", &P::save_latents, "safetensors file for the final `latents`"),
       opt("save_image_tensor", &P::save_image_tensor, "safetensors file for `image`, [n,3,H,W] in 0..1"),
+      opt("save_maps", &P::save_maps, "folder for where each word looked: overlays and `maps.safetensors`"),
+      opt("save_losses", &P::save_losses, "SVG file for the losses of guiding methods over the steps"),
       opt("output", &P::output, "the picture to write; several become NAME-0.png, NAME-1.png ..."),
   };
 }

@@ -93,6 +93,7 @@ class Generation {
   Control control_;
   Conditioning cond_, uncond_;  // one row a picture
   std::optional<GuidedNetwork> network_;
+  WordMaps* word_maps_ = nullptr;  // owned by control_
   int begin_ = 0;
   Tensor start_;                 // the state before the first evaluation
   Tensor noise_;                 // [n,C,h,w]
@@ -205,6 +206,11 @@ void Generation::encode_prompts() {
 }
 
 void Generation::make_network() {
+  if (!preset_.save_maps.empty()) {
+    auto maps = std::make_unique<WordMaps>();
+    word_maps_ = maps.get();
+    control_.add({.name = "save_maps", .where = "save_maps", .over = {}, .method = std::move(maps)});
+  }
   network_.emplace(GuidedNetwork::Parts{.network = model_.unet(),
                                         .schedule = *schedule_,
                                         .guidance = guidance_,
@@ -327,6 +333,7 @@ RunResult Generation::operator()() {
   result.seconds.decode = watch.lap();
   result.preset = preset_;
   result.losses = network_->losses();
+  if (word_maps_ != nullptr) result.word_maps = word_maps_->maps();
   if (control_.prompts()) {
     for (const auto& [name, prompt] : control_.prompts()->members) result.members.push_back(name);
   }

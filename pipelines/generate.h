@@ -10,6 +10,7 @@
 #include "kernels/core/tensor.h"
 #include "pipelines/guide.h"
 #include "pipelines/model.h"
+#include "pipelines/word_maps.h"
 
 namespace heddle {
 
@@ -30,6 +31,7 @@ struct RunResult {
   Tensor image;                      // [n,3,H,W] in 0..1
   bool cancelled = false;            // latents and image are then the clean estimate of the last finished step
   std::vector<std::string> members;  // names, where a method brought the prompts; rows are member after member
+  std::vector<WordMap> word_maps;    // where the preset asked to save maps
   std::vector<GuideRecord> losses;   // of guiding methods, in the order of evaluation
   StageSeconds seconds;
 };

@@ -3,11 +3,14 @@
 
 #include <filesystem>
 
+#include "io/file.h"
 #include "io/image_tensor.h"
 #include "io/png.h"
 #include "io/preset_file.h"
 #include "io/safetensors.h"
 #include "kernels/ops/view.h"
+#include "pipelines/loss_plot.h"
+#include "pipelines/word_maps.h"
 
 namespace heddle {
 namespace {
@@ -41,6 +44,14 @@ std::vector<std::string> write_outputs(const RunResult& result) {
   if (!preset.save_image_tensor.empty()) {
     write_safetensors(preset.save_image_tensor, {{"image", result.image}});
     paths.push_back(preset.save_image_tensor);
+  }
+  if (!preset.save_maps.empty()) {
+    const std::vector<std::string> maps = write_word_maps(preset.save_maps, result.word_maps, result.image);
+    paths.insert(paths.end(), maps.begin(), maps.end());
+  }
+  if (!preset.save_losses.empty()) {
+    write_file(preset.save_losses, loss_plot(result.losses));
+    paths.push_back(preset.save_losses);
   }
   return paths;
 }

@@ -85,6 +85,7 @@ struct Capture {
   std::vector<int64_t> keys;  // positions among the site's keys
   bool mean_over_heads = true;
   bool raw = false;
+  bool optional = false;  // where another method reuses the layer, this reads nothing instead of being refused
 };
 // The layer's result (after its output projection) put into a slot; `combine` may join its lanes first.
 struct Keep {

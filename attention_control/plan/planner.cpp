@@ -17,6 +17,12 @@ bool is_layer_verb(const Edit& edit) {
   return std::holds_alternative<Keep>(edit.verb) || std::holds_alternative<Reuse>(edit.verb);
 }
 
+// An optional capture is content to read nothing there.
+bool forbids_reuse(const Edit& edit) {
+  const auto* capture = std::get_if<Capture>(&edit.verb);
+  return !is_layer_verb(edit) && (capture == nullptr || !capture->optional);
+}
+
 std::vector<Branch> branches_of(const PlanBuilder& declared) {
   std::vector<Branch> out{Branch::cond};
   if (declared.run().guided) out.push_back(Branch::uncond);
@@ -120,9 +126,7 @@ class Planner {
     const std::vector<const Edit*> edits = edits_at(site, pass, is_layer_verb);
     if (edits.empty()) return;
     std::vector<const Edit*> others;
-    for (const NumberedEdit& e :
-         effective(numbered(edits_at(site, pass, [](const Edit& e) { return !is_layer_verb(e); }))))
-      others.push_back(e.edit);
+    for (const NumberedEdit& e : effective(numbered(edits_at(site, pass, forbids_reuse)))) others.push_back(e.edit);
     std::vector<const Edit*> all = edits;
     all.insert(all.end(), others.begin(), others.end());
     std::set<std::string> written;

@@ -18,7 +18,26 @@ bool ends_phrase(std::string_view word) {
   return std::ranges::find(words, word) != words.end();
 }
 
+bool in_word(unsigned char c) {
+  return c >= 128 || std::isalnum(c) != 0 || c == '-';
+}
+
 }  // namespace
+
+std::vector<std::string> function_words(const std::string& prompt) {
+  std::vector<std::string> out;
+  std::string word;
+  for (size_t i = 0; i <= prompt.size(); ++i) {
+    const unsigned char c = i < prompt.size() ? static_cast<unsigned char>(prompt[i]) : ' ';
+    if (in_word(c)) {
+      word += static_cast<char>(c < 128 ? std::tolower(c) : c);
+    } else if (!word.empty()) {
+      if (ends_phrase(word) && std::ranges::find(out, word) == out.end()) out.push_back(word);
+      word.clear();
+    }
+  }
+  return out;
+}
 
 std::vector<NounPhrase> noun_phrases(const std::string& prompt) {
   std::vector<NounPhrase> out;
@@ -40,7 +59,7 @@ std::vector<NounPhrase> noun_phrases(const std::string& prompt) {
   std::string word;
   for (size_t i = 0; i <= prompt.size(); ++i) {
     const unsigned char c = i < prompt.size() ? static_cast<unsigned char>(prompt[i]) : ' ';
-    if (c >= 128 || std::isalnum(c) || c == '-') {
+    if (in_word(c)) {
       word += static_cast<char>(c < 128 ? std::tolower(c) : c);
       continue;
     }

@@ -14,4 +14,7 @@ struct NounPhrase {
 // Words between articles, prepositions, conjunctions, verbs of the copula and punctuation: the last one is the noun.
 std::vector<NounPhrase> noun_phrases(const std::string& prompt);
 
+// Those words: articles, prepositions, conjunctions and their like, in lower case, as they stand in the prompt.
+std::vector<std::string> function_words(const std::string& prompt);
+
 }  // namespace heddle

@@ -12,6 +12,7 @@
 #include "io/json.h"
 #include "io/preset_file.h"
 #include "io/safetensors.h"
+#include "kernels/ops/elementwise.h"
 #include "kernels/ops/view.h"
 #include "pipelines/generate.h"
 #include "tests/support/compare.h"
@@ -70,6 +71,54 @@ TEST_P(MethodParity, FinalLatentsAndLossesAgreeWithTheOriginal) {
     ASSERT_EQ(losses[step].size(), wanted.size()) << "step " << step << ": " << ::testing::PrintToString(losses[step]);
     for (size_t i = 0; i < wanted.size(); ++i) EXPECT_NEAR(losses[step][i], wanted[i], 2e-3) << "step " << step;
   }
+}
+
+const std::string sd1 = root + "models/sd1";
+
+RunResult run(const std::string& more) {
+  const std::string text = "heddle: 1\nmodel: " + sd1 +
+                           "\nprompt: a cat and a red hat\nnegative: blurry\nsize: [32, 32]\nseed: 5\n" +
+                           "sampler: {name: ddim, steps: 6, guidance: 5}\n" + more;
+  const Preset preset = preset_from_yaml(parse_yaml(text, "test"), {.methods = method_names()});
+  return generate(preset, "test.yaml", model_at(sd1), {});
+}
+
+// A method at zero strength is the plain run, bit for bit.
+TEST(Methods, ZeroStrengthIsThePlainRunBitForBit) {
+  const std::vector<float> plain = run("").latents.to_vector();
+  for (const char* method :
+       {"attend_and_excite: {subject_tokens: [cat, hat], scale: 0}",
+        "a_star: {concept_tokens: [cat, hat], step_size: {scale: 0}}",
+        "a_star: {concept_tokens: [cat, hat], w_seg: 0, w_ret: 0}", "perturbed_attention: {scale: 0}",
+        "tgate: {gate_step: 6, sp_interval: 1}",
+        "attention_modulation: {self_temperature: {value: 1}, object_mask: {from: 0, until: 0}, phase_weights: []}"}) {
+    EXPECT_EQ(run(std::string("attention: [ ") + method + " ]\n").latents.to_vector(), plain) << method;
+  }
+}
+
+TEST(Methods, MapsOfWordsCoverThePromptAndSumBelowOne) {
+  const RunResult result = run("images: 2\nsave_maps: maps\n");
+  std::vector<std::string> words;
+  Tensor sum;
+  for (const WordMap& map : result.word_maps) {
+    if (map.picture != 1) continue;
+    words.push_back(map.word);
+    sum = sum.defined() ? add(sum, map.map) : map.map;
+  }
+  EXPECT_EQ(words, (std::vector<std::string>{"a", "cat", "and", "a#2", "red", "hat"}));
+  for (const float v : sum.to_vector()) {
+    EXPECT_GT(v, 0.0f);
+    EXPECT_LT(v, 1.0f);  // the start token and padding have the rest
+  }
+  // Reading changes nothing.
+  EXPECT_EQ(result.latents.to_vector(), run("images: 2\n").latents.to_vector());
+}
+
+TEST(Methods, GuidedPicturesDoNotDependOnTheirNeighbours) {
+  const std::string method =
+      "attention: [ attend_and_excite: {subject_tokens: [cat, hat], attention_res: 8, scale: 2} ]\n";
+  const RunResult two = run("images: 2\n" + method), one = run(method);
+  EXPECT_LE(error_over_std(slice(two.latents, 0, 0, 1), one.latents), 1e-4);
 }
 
 INSTANTIATE_TEST_SUITE_P(Fixtures, MethodParity, ::testing::ValuesIn(cases()), [](const auto& info) {
