@@ -69,7 +69,8 @@ struct BackwardJob {
   int64_t shift_at() const { return lse_at() + query_rows; }
   int64_t query_block_words() const { return shift_at() + query_rows; }
 
-  int64_t workspace_words() const { return 3 * key_blocks.size * query_rows; }
+  int64_t row_step() const { return panel_step(dim_step()); }  // of dQ's rows, while they are written
+  int64_t workspace_words() const { return std::max(3 * key_blocks.size, row_step()) * query_rows; }
 
   static constexpr int64_t span_words = 1 << 18;
   static constexpr int64_t least_tasks = 8;  // whatever the number of threads: sums keep one order
