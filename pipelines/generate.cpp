@@ -15,6 +15,7 @@
 #include "pipelines/conditioning.h"
 #include "pipelines/control.h"
 #include "pipelines/guided_network.h"
+#include "pipelines/inversion.h"
 #include "pipelines/preview.h"
 #include "pipelines/source_picture.h"
 #include "samplers/random.h"
@@ -67,11 +68,15 @@ class Generation {
  private:
   void check_task() const;
   bool shares_noise() const;
+  bool holds_source() const;
   void resolve();
   void read_noise();
   void encode_prompts();
   void make_network();
   void prepare_latents();
+  void prepare_edit();
+  std::vector<Tensor> inverted(const Tensor& clean);
+  GuidedNetwork::Parts source_parts(double guidance);
   Tensor encode_picture(const Tensor& picture);
   Tensor posterior(const Tensor& picture);
   Tensor standard_normals(const Shape& shape);
@@ -95,10 +100,11 @@ class Generation {
   std::optional<GuidedNetwork> network_;
   WordMaps* word_maps_ = nullptr;  // owned by control_
   int begin_ = 0;
-  Tensor start_;                 // the state before the first evaluation
-  Tensor noise_;                 // [n,C,h,w]
-  Tensor source_, mask_;         // clean latents and latent mask of inpainting without extra channels
-  bool extra_channels_ = false;  // the network sees mask and masked picture itself
+  Tensor start_;                    // the state before the first evaluation
+  Tensor noise_;                    // [n,C,h,w]
+  Tensor source_, mask_;            // clean latents and latent mask of inpainting without extra channels
+  std::vector<Tensor> trajectory_;  // of task edit: the source's state before each evaluation, and the clean one
+  bool extra_channels_ = false;     // the network sees mask and masked picture itself
   std::optional<LatentPreview> preview_;
 };
 
@@ -128,6 +134,11 @@ bool Generation::shares_noise() const {
   return control_.prompts() && control_.prompts()->shared_noise;
 }
 
+// Rows of the first member follow the inverted picture exactly, whatever guidance does to them.
+bool Generation::holds_source() const {
+  return !trajectory_.empty() && control_.prompts() && preset_.inversion.value_or(InversionSettings{}).hold;
+}
+
 // What the preset leaves open is the family's own in diffusers.
 void Generation::resolve() {
   if (control_.prompts()) {
@@ -139,7 +150,7 @@ void Generation::resolve() {
   embedded_guidance_ = model_.unet().config().time_cond_dim > 0;
   if (!sampler.steps) sampler.steps = embedded_guidance_ ? 4 : 50;
   if (!sampler.guidance) sampler.guidance = embedded_guidance_ ? 8.5 : model_.family() == Family::sdxl ? 5.0 : 7.5;
-  if (preset_.source && !preset_.source->strength)
+  if (preset_.source && !preset_.source->strength && preset_.task != Task::edit)
     preset_.source->strength = preset_.task == Task::inpaint ? 1.0 : model_.family() == Family::sdxl ? 0.3 : 0.8;
   guidance_ = {.scale = embedded_guidance_ ? 1.0 : *sampler.guidance, .rescale = sampler.guidance_rescale};
   preset_.size = run_size(preset_, path_, model_);
@@ -236,7 +247,54 @@ Tensor Generation::encode_picture(const Tensor& picture) {
   return rows_of(model_.vae().to_denoiser(posterior(picture)), pictures_);
 }
 
+// The source's own run: its prompt alone.
+GuidedNetwork::Parts Generation::source_parts(double guidance) {
+  const std::string& prompt = !preset_.source->prompt.empty() ? preset_.source->prompt
+                              : control_.prompts()            ? preset_.prompt.values.front()
+                                                              : "";
+  TextRequest request{.prompts = {prompt}, .negatives = {}, .settings = preset_.text};
+  if (!preset_.negative.values.empty()) request.negatives = {preset_.negative.values.front()};
+  const EncodedText text = encode_text(model_, request);
+  Conditioning cond{.text = text.cond.text}, uncond{.text = text.uncond.text};
+  if (cond_.time_ids.defined()) {
+    cond.time_ids = slice(cond_.time_ids, 0, 0, 1), uncond.time_ids = slice(uncond_.time_ids, 0, 0, 1);
+    cond.text_embeds = text.cond.pooled, uncond.text_embeds = text.uncond.pooled;
+  }
+  if (cond_.guidance.defined()) cond.guidance = slice(cond_.guidance, 0, 0, 1);
+  return {.network = model_.unet(),
+          .schedule = *schedule_,
+          .guidance = {.scale = guidance, .rescale = guidance_.rescale},
+          .cond = cond,
+          .uncond = uncond,
+          .members = {{"", {.text = prompt}}},
+          .pictures = 1,
+          .height = latent_shape_[2],
+          .width = latent_shape_[3]};
+}
+
+std::vector<Tensor> Generation::inverted(const Tensor& clean) {
+  const InversionSettings settings = preset_.inversion.value_or(InversionSettings{});
+  const Shape shape{1, latent_shape_[1], latent_shape_[2], latent_shape_[3]};
+  if (!settings.load.empty())
+    return load_inversion(find_beside(settings.load, path_), static_cast<int64_t>(schedule_->evaluations.size()),
+                          shape);
+  return invert_picture(source_parts(settings.guidance.value_or(guidance_.scale)), clean, settings, [this](int, int) {
+    if (events_.cancelled && events_.cancelled())
+      fail(ErrorCode::cancelled, "inversion", "all steps", "an interrupt; nothing is written");
+  });
+}
+
+// Task edit: all members begin from the noise that the source picture is made from.
+void Generation::prepare_edit() {
+  AttentionContext context;
+  const Tensor picture = read_source(*preset_.source, path_, *preset_.size).picture;
+  trajectory_ = inverted(model_.vae().to_denoiser(model_.vae().encode(picture, context).mean));
+  if (preset_.inversion && !preset_.inversion->save.empty()) save_inversion(preset_.inversion->save, trajectory_);
+  start_ = rows_of(trajectory_.front(), pictures_);
+}
+
 void Generation::prepare_latents() {
+  if (preset_.task == Task::edit) return prepare_edit();
   const bool extra = model_.unet().config().in_channels != latent_shape_[1];
   SourcePicture source;
   if (preset_.source) {
@@ -271,6 +329,10 @@ Tensor Generation::after_step(const Evaluation& at, const Tensor& x, const Tenso
     const bool last = at.index + 1 == evaluations;
     const Tensor kept = last ? source_ : add_noise(*schedule_, source_, noise_, at.index + 1);
     next = add(multiply(mask_, x), multiply(add_constant(scale(mask_, -1), 1), kept));
+  }
+  if (holds_source()) {
+    const Tensor held = trajectory_[static_cast<size_t>(at.index) + 1];
+    next = concat({rows_of(held, preset_.images), slice(next, 0, preset_.images, next.dim(0))}, 0);
   }
   next = network_->after(at, next);
   if (events_.on_step) events_.on_step(at.index + 1 - begin_, evaluations - begin_);
