@@ -103,4 +103,12 @@ std::string find_beside(const std::string& path, const std::string& preset_path)
   return !fs::exists(path, ignored) && fs::exists(beside, ignored) ? beside.string() : path;
 }
 
+std::string file_of(std::string_view where) {
+  for (size_t at = where.find(':'); at != std::string_view::npos; at = where.find(':', at + 1)) {
+    const size_t end = std::min(where.find_first_not_of("0123456789", at + 1), where.size());
+    if (end > at + 1 && (end == where.size() || where[end] == ' ')) return std::string(where.substr(0, at));
+  }
+  return std::string(where);
+}
+
 }  // namespace heddle

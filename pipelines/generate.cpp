@@ -80,6 +80,7 @@ class Generation {
   Tensor encode_picture(const Tensor& picture);
   Tensor posterior(const Tensor& picture);
   Tensor standard_normals(const Shape& shape);
+  Tensor noise_of_step(const Shape& shape);
   Tensor after_step(const Evaluation& at, const Tensor& x, const Tensor& clean);
   Tensor decode(const Tensor& latents);
 
@@ -190,6 +191,12 @@ void Generation::read_noise() {
 
 Tensor Generation::standard_normals(const Shape& shape) {
   return generator_->randn(shape);
+}
+
+// Noise that a solver adds [n,C,h,w]; members that begin alike are disturbed alike.
+Tensor Generation::noise_of_step(const Shape& shape) {
+  if (!shares_noise()) return standard_normals(shape);
+  return rows_of(standard_normals({preset_.images, shape[1], shape[2], shape[3]}), pictures_);
 }
 
 void Generation::encode_prompts() {
@@ -379,7 +386,7 @@ RunResult Generation::operator()() {
   prepare_latents();
   const Run run{.schedule = *schedule_,
                 .begin = begin_,
-                .noise = [this](const Shape& shape) { return standard_normals(shape); },
+                .noise = [this](const Shape& shape) { return noise_of_step(shape); },
                 .on_step = [this](const Evaluation& at, const Tensor& x,
                                   const Tensor& clean) { return after_step(at, x, clean); },
                 .before = [this](const Evaluation& at, const Tensor& x) { return network_->before(at, x); }};
