@@ -31,6 +31,7 @@ struct InversionSettings {
   std::optional<double> guidance;  // of the inversion; not given: the sampler's
   int iterations = 10;
   bool hold = true;  // source rows follow the inverted states instead of their own
+  int offset = 0;    // and are so many steps ahead of the others at first
   std::string save, load;
   static Params<InversionSettings> params();
 };

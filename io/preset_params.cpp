@@ -63,6 +63,7 @@ Params<InversionSettings> InversionSettings::params() {
       opt("guidance", &I::guidance, at_least(0), "guidance of the inversion; the sampler's if not given"),
       opt("iterations", &I::iterations, range(1, 1000), "rounds of fixed_point in each step"),
       opt("hold", &I::hold, "the source follows the inverted states exactly"),
+      opt("offset", &I::offset, range(0, 100000), "steps by which the held source is ahead of the others at first"),
       opt("save", &I::save, "safetensors file for the inverted states"),
       opt("load", &I::load, "such a file, in place of inverting again")};
 }

@@ -45,7 +45,8 @@ Control::Control(const Preset& preset) {
              bringer + " and " + asked.name);
       check_same(preset.prompt.values, *brought, asked.where);
       if (brought->seed && *brought->seed != preset.seed) {
-        fail(ErrorCode::usage, asked.where + " seed", "the preset's seed " + std::to_string(preset.seed) + ": all pictures begin with its noise",
+        fail(ErrorCode::usage, asked.where + " seed",
+             "the preset's seed " + std::to_string(preset.seed) + ": all pictures begin with its noise",
              std::to_string(*brought->seed), "`seed: " + std::to_string(*brought->seed) + "` in the preset");
       }
       if (prompts_) brought->shared_noise = brought->shared_noise || prompts_->shared_noise;

@@ -1,6 +1,6 @@
 // Encode, name lanes, sample, decode. Order of random draws and of rows as in diffusers' pipelines, so that equal seeds
 // give equal pictures.
-#include "pipelines/generate.h"
+#include "pipelines/generation.h"
 
 #include <algorithm>
 #include <chrono>
@@ -12,12 +12,6 @@
 #include "kernels/core/error.h"
 #include "kernels/ops/elementwise.h"
 #include "kernels/ops/view.h"
-#include "pipelines/conditioning.h"
-#include "pipelines/control.h"
-#include "pipelines/guided_network.h"
-#include "pipelines/inversion.h"
-#include "pipelines/preview.h"
-#include "pipelines/source_picture.h"
 #include "samplers/random.h"
 #include "samplers/sampler.h"
 
@@ -37,10 +31,6 @@ class Stopwatch {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
-struct Cancelled {
-  Tensor clean;
-};
-
 // One text per picture, from none, one for all, or as many as there are prompts.
 std::vector<std::string> per_picture(const std::vector<std::string>& texts, const Preset& preset, const char* key) {
   const size_t prompts = preset.prompt.values.size();
@@ -53,61 +43,11 @@ std::vector<std::string> per_picture(const std::vector<std::string>& texts, cons
   return out;
 }
 
+}  // namespace
+
 Tensor rows_of(const Tensor& one, int64_t rows) {
   return one.dim(0) == rows ? one : repeat(one, 0, rows / one.dim(0));
 }
-
-// A run in progress: what its stages share.
-class Generation {
- public:
-  Generation(const Preset& preset, const std::string& path, Model& model, const RunEvents& events)
-      : preset_(preset), path_(path), model_(model), events_(events), control_(preset) {}
-  RunResult operator()();
-  PlanExplanation explanation();
-
- private:
-  void check_task() const;
-  bool shares_noise() const;
-  bool holds_source() const;
-  void resolve();
-  void read_noise();
-  void encode_prompts();
-  void make_network();
-  void prepare_latents();
-  void prepare_edit();
-  std::vector<Tensor> inverted(const Tensor& clean);
-  GuidedNetwork::Parts source_parts(double guidance);
-  Tensor encode_picture(const Tensor& picture);
-  Tensor posterior(const Tensor& picture);
-  Tensor standard_normals(const Shape& shape);
-  Tensor noise_of_step(const Shape& shape);
-  Tensor after_step(const Evaluation& at, const Tensor& x, const Tensor& clean);
-  Tensor decode(const Tensor& latents);
-
-  Preset preset_;
-  const std::string& path_;
-  Model& model_;
-  RunEvents events_;
-
-  int64_t pictures_ = 0;
-  Shape latent_shape_;
-  std::optional<Schedule> schedule_;
-  std::unique_ptr<Generator> generator_;
-  TensorMap given_noise_;
-  Guidance guidance_;
-  bool embedded_guidance_ = false;
-  Control control_;
-  Conditioning cond_, uncond_;  // one row a picture
-  std::optional<GuidedNetwork> network_;
-  WordMaps* word_maps_ = nullptr;  // owned by control_
-  int begin_ = 0;
-  Tensor start_;                    // the state before the first evaluation
-  Tensor noise_;                    // [n,C,h,w]
-  Tensor source_, mask_;            // clean latents and latent mask of inpainting without extra channels
-  std::vector<Tensor> trajectory_;  // of task edit: the source's state before each evaluation, and the clean one
-  bool extra_channels_ = false;     // the network sees mask and masked picture itself
-  std::optional<LatentPreview> preview_;
-};
 
 void Generation::check_task() const {
   const bool needs_source = preset_.task != Task::generate;
@@ -133,11 +73,6 @@ void Generation::check_task() const {
 // One row of noise serves all members of a source and target method.
 bool Generation::shares_noise() const {
   return control_.prompts() && control_.prompts()->shared_noise;
-}
-
-// Rows of the first member follow the inverted picture exactly, whatever guidance does to them.
-bool Generation::holds_source() const {
-  return !trajectory_.empty() && control_.prompts() && preset_.inversion.value_or(InversionSettings{}).hold;
 }
 
 // What the preset leaves open is the family's own in diffusers.
@@ -254,50 +189,18 @@ Tensor Generation::encode_picture(const Tensor& picture) {
   return rows_of(model_.vae().to_denoiser(posterior(picture)), pictures_);
 }
 
-// The source's own run: its prompt alone.
-GuidedNetwork::Parts Generation::source_parts(double guidance) {
-  const std::string& prompt = !preset_.source->prompt.empty() ? preset_.source->prompt
-                              : control_.prompts()            ? preset_.prompt.values.front()
-                                                              : "";
-  TextRequest request{.prompts = {prompt}, .negatives = {}, .settings = preset_.text};
-  if (!preset_.negative.values.empty()) request.negatives = {preset_.negative.values.front()};
-  const EncodedText text = encode_text(model_, request);
-  Conditioning cond{.text = text.cond.text}, uncond{.text = text.uncond.text};
-  if (cond_.time_ids.defined()) {
-    cond.time_ids = slice(cond_.time_ids, 0, 0, 1), uncond.time_ids = slice(uncond_.time_ids, 0, 0, 1);
-    cond.text_embeds = text.cond.pooled, uncond.text_embeds = text.uncond.pooled;
+// The noise of all rows: given, or drawn; one row of a picture for all members that share it.
+void Generation::draw_noise() {
+  Shape shape = latent_shape_;
+  if (shares_noise()) shape = {preset_.images, shape[1], shape[2], shape[3]};
+  if (given_noise_.empty()) {
+    noise_ = standard_normals(shape);
+  } else {
+    noise_ = to(given_noise_.at("latents"), DType::f32);
+    if (!(noise_.shape() == shape))
+      fail(ErrorCode::input, preset_.noise, "latents " + shape.text(), noise_.shape().text());
   }
-  if (cond_.guidance.defined()) cond.guidance = slice(cond_.guidance, 0, 0, 1);
-  return {.network = model_.unet(),
-          .schedule = *schedule_,
-          .guidance = {.scale = guidance, .rescale = guidance_.rescale},
-          .cond = cond,
-          .uncond = uncond,
-          .members = {{"", {.text = prompt}}},
-          .pictures = 1,
-          .height = latent_shape_[2],
-          .width = latent_shape_[3]};
-}
-
-std::vector<Tensor> Generation::inverted(const Tensor& clean) {
-  const InversionSettings settings = preset_.inversion.value_or(InversionSettings{});
-  const Shape shape{1, latent_shape_[1], latent_shape_[2], latent_shape_[3]};
-  if (!settings.load.empty())
-    return load_inversion(find_beside(settings.load, path_), static_cast<int64_t>(schedule_->evaluations.size()),
-                          shape);
-  return invert_picture(source_parts(settings.guidance.value_or(guidance_.scale)), clean, settings, [this](int, int) {
-    if (events_.cancelled && events_.cancelled())
-      fail(ErrorCode::cancelled, "inversion", "all steps", "an interrupt; nothing is written");
-  });
-}
-
-// Task edit: all members begin from the noise that the source picture is made from.
-void Generation::prepare_edit() {
-  AttentionContext context;
-  const Tensor picture = read_source(*preset_.source, path_, *preset_.size).picture;
-  trajectory_ = inverted(model_.vae().to_denoiser(model_.vae().encode(picture, context).mean));
-  if (preset_.inversion && !preset_.inversion->save.empty()) save_inversion(preset_.inversion->save, trajectory_);
-  start_ = rows_of(trajectory_.front(), pictures_);
+  noise_ = rows_of(noise_, pictures_);
 }
 
 void Generation::prepare_latents() {
@@ -311,16 +214,7 @@ void Generation::prepare_latents() {
   // The order of draws: clean latents (where they are needed), noise, the masked picture's latents.
   const bool pure_noise = !preset_.source || (preset_.task == Task::inpaint && *preset_.source->strength == 1);
   if (!pure_noise || (preset_.task == Task::inpaint && !extra)) source_ = encode_picture(source.picture);
-  Shape shape = latent_shape_;
-  if (shares_noise()) shape = {preset_.images, shape[1], shape[2], shape[3]};
-  if (given_noise_.empty()) {
-    noise_ = standard_normals(shape);
-  } else {
-    noise_ = to(given_noise_.at("latents"), DType::f32);
-    if (!(noise_.shape() == shape))
-      fail(ErrorCode::input, preset_.noise, "latents " + shape.text(), noise_.shape().text());
-  }
-  noise_ = rows_of(noise_, pictures_);
+  draw_noise();
   start_ = pure_noise ? scale(noise_, schedule_->init_noise_sigma) : add_noise(*schedule_, source_, noise_, begin_);
   if (preset_.task != Task::inpaint) return;
   mask_ = rows_of(latent_mask(source.mask, latent_shape_[2], latent_shape_[3]), pictures_);
@@ -337,10 +231,7 @@ Tensor Generation::after_step(const Evaluation& at, const Tensor& x, const Tenso
     const Tensor kept = last ? source_ : add_noise(*schedule_, source_, noise_, at.index + 1);
     next = add(multiply(mask_, x), multiply(add_constant(scale(mask_, -1), 1), kept));
   }
-  if (holds_source()) {
-    const Tensor held = trajectory_[static_cast<size_t>(at.index) + 1];
-    next = concat({rows_of(held, preset_.images), slice(next, 0, preset_.images, next.dim(0))}, 0);
-  }
+  if (holds_source()) next = with_source(next, held_state(at.index));
   next = network_->after(at, next);
   if (events_.on_step) events_.on_step(at.index + 1 - begin_, evaluations - begin_);
   if (preset_.preview && events_.on_preview && (at.index + 1 - begin_) % preset_.preview->every == 0) {
@@ -408,8 +299,6 @@ RunResult Generation::operator()() {
   }
   return result;
 }
-
-}  // namespace
 
 PlanExplanation explain_preset(const Preset& preset, const std::string& preset_path, Model& model) {
   return Generation(preset, preset_path, model, {}).explanation();
