@@ -1,6 +1,7 @@
 // Editing a picture: inverted states and final latents against diffusers' inversion and transcribed methods; what is
 // inverted comes back.
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -63,7 +64,7 @@ class EditParity : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(EditParity, InvertedStatesAndFinalLatentsAgree) {
   const std::string path = root + GetParam() + ".json";
-  const std::string saved = ::testing::TempDir() + "heddle_inverted.safetensors";
+  const std::string saved = ::testing::TempDir() + "heddle_inverted_" + std::to_string(getpid()) + ".safetensors";
   const Preset preset =
       preset_from_json(preset_of(Json::read(path).node(), saved).dump(), path, {.methods = method_names()});
   Model model(find_model(preset.model, path), DType::f32);
