@@ -26,7 +26,7 @@ PromptTokens tokens_of(const ClipTokenizer& tokenizer, const std::string& text, 
   for (const PromptChunk& chunk : chunks) {
     for (size_t i = 0; i < chunk.ids.size(); ++i, ++position) {
       const Piece& piece = chunk.pieces[i];
-      if (piece.begin < piece.end) out.tokens.push_back({position, piece.begin, piece.end});
+      if (piece.begin < piece.end) out.tokens.push_back({position, piece.begin, piece.end, chunk.ids[i]});
       if (out.end == 0 && i > 0 && piece.begin == piece.end && chunk.ids[i] == tokenizer.eos()) out.end = position;
     }
   }
@@ -49,6 +49,11 @@ Control::Control(const Preset& preset) {
         fail(ErrorCode::usage, asked.where, "one method that brings the prompts, or equal ones",
              bringer + " and " + asked.name);
       check_same(preset.prompt.values, *brought, asked.where);
+      if (brought->seed && *brought->seed != preset.seed) {
+        fail(ErrorCode::usage, asked.where + " seed",
+             "the preset's seed " + std::to_string(preset.seed) + ": all pictures begin with its noise",
+             std::to_string(*brought->seed), "`seed: " + std::to_string(*brought->seed) + "` in the preset");
+      }
       if (prompts_) brought->shared_noise = brought->shared_noise || prompts_->shared_noise;
       prompts_ = std::move(brought);
       bringer = asked.name;

@@ -29,6 +29,7 @@ fixtures_of() {
   esac
 }
 
+failed=()
 for reader in "${readers[@]}"; do
   seeds=build-fuzz/seeds/$reader corpus=build-fuzz/corpus/$reader
   mkdir -p "$seeds" "$corpus"
@@ -37,5 +38,8 @@ for reader in "${readers[@]}"; do
   echo "== $reader"
   OMP_NUM_THREADS=1 "build-fuzz/tests/fuzz/fuzz_$reader" -max_total_time="$seconds" -rss_limit_mb=2048 -timeout=10 \
     -print_final_stats=1 -artifact_prefix="build-fuzz/found-$reader-" "$corpus" "$seeds" 2>&1 |
-    tee "build-fuzz/$reader.log" | grep -E '^stat::number_of|ERROR|SUMMARY|Test unit written|cov:.*DONE'
+    tee "build-fuzz/$reader.log" | grep -E '^stat::number_of|ERROR|SUMMARY|Test unit written|cov:.*DONE' ||
+    failed+=("$reader")
+  grep -q '^Done ' "build-fuzz/$reader.log" || failed+=("$reader")
 done
+[ ${#failed[@]} -eq 0 ] || { echo "stopped: ${failed[*]}; see build-fuzz/found-*" && exit 1; }

@@ -21,8 +21,13 @@ const std::vector<std::pair<std::string, std::string>> method_settings{
     {"bounded_attention",
      "{subject_tokens: [cat, dog], boxes: [[0, 0, 0.5, 1], [0.5, 0.2, 1, 0.8]], loss_layers: [mid], mask_layers: "
      "[mid]}"},
+    {"masactrl", "{source: {prompt: a cat}, target_prompt: a dog, start_step: 0, start_layer: 0}"},
+    {"masactrl", "{source: {prompt: a cat}, target_prompt: a dog, start_step: 0, start_layer: 0, variant: union}"},
     {"perturbed_attention", "{}"},
     {"perturbed_attention", "{perturbation: blur, blur_sigma: 1.5}"},
+    {"prompt_to_prompt", "{source_prompt: a cat, target_prompt: a dog, edit: replace}"},
+    {"style_aligned", "{prompts: [a cat, a dog], reference_gain: {shift: 0.5, scale: 0.8}}"},
+    {"style_aligned", "{prompts: [a cat, a dog], share: {mode: full}}"},
     {"tgate", "{gate_step: 4, warm_up: 1, sp_interval: 3, fi_interval: 2}"}};
 
 // A method of the registry or, without settings, a random edit.

@@ -3,14 +3,11 @@
 
 #include <gtest/gtest.h>
 
-#include <filesystem>
-#include <nlohmann/json.hpp>
-
 #include "io/safetensors.h"
-#include "io/weights.h"
 #include "kernels/core/error.h"
 #include "kernels/ops/view.h"
 #include "tests/support/compare.h"
+#include "tests/support/network.h"
 
 namespace heddle {
 namespace {
@@ -21,14 +18,8 @@ std::string folder_of(const std::string& name) {
   return std::string(HEDDLE_FIXTURES) + "/encoders/text/" + name;
 }
 
-std::unique_ptr<ClipText> load(const std::string& folder, DType compute, const nlohmann::json& changes = {}) {
-  Weights weights(folder);
-  nlohmann::json config = Json::read(folder + "/config.json").node();
-  for (const auto& [key, value] : changes.items()) config[key] = value;
-  const auto read = ClipTextConfig::from(Json::parse(config.dump(), "config.json"));
-  auto text = std::make_unique<ClipText>(read, Scope(weights, compute));
-  weights.require_all_used();
-  return text;
+std::unique_ptr<ClipText> load(const std::string& folder, DType compute) {
+  return testing::load_network<ClipText, ClipTextConfig>(folder, compute);
 }
 
 TensorMap outputs_of(const ClipText& text, const Tensor& ids) {
@@ -100,19 +91,9 @@ TEST(ClipText, states_its_sites) {
   EXPECT_EQ(sites[2].heads * sites[2].head_dim, 16);
 }
 
-std::string refusal(const nlohmann::json& changes) {
-  try {
-    load(folder_of("sd1"), DType::f32, changes);
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), ErrorCode::input);
-    return error.what();
-  }
-  return "nothing";
-}
-
 TEST(ClipText, refuses_what_it_does_not_know) {
   const auto expect = [](const nlohmann::json& changes, const char* word) {
-    EXPECT_NE(refusal(changes).find(word), std::string::npos) << changes << ": " << refusal(changes);
+    testing::expect_refusal<ClipText, ClipTextConfig>(folder_of("sd1"), changes, word);
   };
   expect({{"hidden_sise", 16}}, "\"hidden_size\"");
   expect({{"quantization_config", {{"bits", 4}}}}, "quantization_config");

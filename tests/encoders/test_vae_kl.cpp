@@ -3,15 +3,12 @@
 
 #include <gtest/gtest.h>
 
-#include <filesystem>
-#include <nlohmann/json.hpp>
-
 #include "io/safetensors.h"
-#include "io/weights.h"
 #include "kernels/core/error.h"
 #include "kernels/core/tape.h"
 #include "kernels/ops/view.h"
 #include "tests/support/compare.h"
+#include "tests/support/network.h"
 
 namespace heddle {
 namespace {
@@ -22,14 +19,8 @@ std::string folder_of(const std::string& name) {
   return std::string(HEDDLE_FIXTURES) + "/encoders/vae/" + name;
 }
 
-std::unique_ptr<VaeKl> load(const std::string& name, DType compute, const nlohmann::json& changes = {}) {
-  Weights weights(folder_of(name));
-  nlohmann::json config = Json::read(folder_of(name) + "/config.json").node();
-  for (const auto& [key, value] : changes.items()) config[key] = value;
-  const auto read = VaeConfig::from(Json::parse(config.dump(), "config.json"));
-  auto vae = std::make_unique<VaeKl>(read, Scope(weights, compute));
-  weights.require_all_used();
-  return vae;
+std::unique_ptr<VaeKl> load(const std::string& name, DType compute) {
+  return testing::load_network<VaeKl, VaeConfig>(folder_of(name), compute);
 }
 
 class VaeParity : public ::testing::TestWithParam<std::string> {};
@@ -153,19 +144,9 @@ TEST(VaeKl, states_its_sites) {
   EXPECT_TRUE(load("no_attention", DType::f32)->sites().empty());
 }
 
-std::string refusal(const nlohmann::json& changes) {
-  try {
-    load("sd", DType::f32, changes);
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), ErrorCode::input);
-    return error.what();
-  }
-  return "nothing";
-}
-
 TEST(VaeKl, refuses_what_it_does_not_know) {
   const auto expect = [](const nlohmann::json& changes, const char* word) {
-    EXPECT_NE(refusal(changes).find(word), std::string::npos) << changes << ": " << refusal(changes);
+    testing::expect_refusal<VaeKl, VaeConfig>(folder_of("sd"), changes, word);
   };
   expect({{"latent_chanels", 4}}, "\"latent_channels\"");
   expect({{"act_fn", "misch"}}, "try mish");

@@ -1,6 +1,7 @@
 // PNG files whose checksums are right, whatever else is wrong: the picture, the texts, and the preset among them.
 #include <zlib.h>
 
+#include "io/file.h"
 #include "io/png.h"
 #include "io/preset_file.h"
 #include "tests/fuzz/accept.h"

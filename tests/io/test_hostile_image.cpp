@@ -137,10 +137,12 @@ TEST(HostileImage, TextBombs) {
 std::string jpeg_with(const std::string& extra) {
   return fixture("plain.jpg").insert(2, extra);
 }
-std::string exif_segment(const std::string& tiff) {
-  const std::string body = std::string("Exif\0\0", 6) + tiff;
+std::string segment(char marker, const std::string& body) {
   const size_t length = body.size() + 2;
-  return std::string("\xff\xe1") + static_cast<char>(length >> 8) + static_cast<char>(length) + body;
+  return std::string("\xff") + marker + static_cast<char>(length >> 8) + static_cast<char>(length) + body;
+}
+std::string exif_segment(const std::string& tiff) {
+  return segment('\xe1', std::string("Exif\0\0", 6) + tiff);
 }
 
 // EXIF that cannot be read leaves the picture as it lies.
@@ -169,7 +171,7 @@ TEST(HostileImage, BrokenExifTurnsNothing) {
 
 TEST(HostileImage, BrokenJpegSegments) {
   const std::string good = fixture("plain.jpg");
-  const size_t frame = good.find("\xff\xc0");
+  const size_t frame = good.find("\xff\xc0"), codes = good.find("\xff\xc4"), steps = good.find("\xff\xdb");
   const auto with = [&](size_t at, const std::string& bytes) {
     std::string out = good;
     return out.replace(at, bytes.size(), bytes);
@@ -192,6 +194,17 @@ TEST(HostileImage, BrokenJpegSegments) {
       {"second frame", std::string(good).insert(good.find("\xff\xda"), good.substr(frame, 19))},
       {"no scan", good.substr(0, good.find("\xff\xda")) + "\xff\xd9"},
       {"end at once", "\xff\xd8\xff\xd9"},
+      {"257 symbols in a Huffman table",
+       std::string(good).insert(frame,
+                                segment('\xc4', std::string(1 + 14, '\0') + "\x02\xff" + std::string(257, 's')))},
+      {"more symbols than the segment", with(codes + 5, std::string(16, '\xff'))},
+      {"Huffman table 9", with(codes + 4, "\x09")},
+      {"a scan without its Huffman table", with(codes + 4, "\x03")},
+      {"a scan without its quantisation table", with(steps + 4, "\x03")},
+      {"a quantisation table that is cut off", with(steps + 4, "\x10")},
+      {"a scan of a component that is not there", with(good.find("\xff\xda") + 5, "\x77")},
+      {"a scan before the frame", std::string(good).insert(2, good.substr(good.find("\xff\xda")))},
+      {"a zero as a marker", std::string(good).insert(good.find("\xff\xd9"), std::string("\xff\xff\0", 3))},
       {"junk between segments", std::string(good).insert(frame, "junk")},
   };
   for (const auto& [name, bytes] : cases) EXPECT_EQ(fault(bytes), "") << name;

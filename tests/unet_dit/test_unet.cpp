@@ -4,14 +4,13 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
-#include <nlohmann/json.hpp>
 
 #include "io/safetensors.h"
-#include "io/weights.h"
 #include "kernels/core/error.h"
 #include "kernels/core/tape.h"
 #include "kernels/ops/view.h"
 #include "tests/support/compare.h"
+#include "tests/support/network.h"
 
 namespace heddle {
 namespace {
@@ -23,10 +22,7 @@ std::string folder_of(const std::string& name) {
 }
 
 std::unique_ptr<UNet> load(const std::string& folder, DType compute) {
-  Weights weights(folder);
-  auto unet = std::make_unique<UNet>(UNetConfig::from(Json::read(folder + "/config.json")), Scope(weights, compute));
-  weights.require_all_used();
-  return unet;
+  return testing::load_network<UNet, UNetConfig>(folder, compute);
 }
 
 Conditioning conditioning_of(const TensorMap& io) {
@@ -88,30 +84,18 @@ TEST(UNetSites, AreNamedInOrderAndTruthful) {
   EXPECT_EQ(names.back(), "up.1.block2.depth1.cross");
 }
 
-// The message of the Error that loading fixture sd1 with a changed configuration gives.
-std::string refusal(const std::string& key, const nlohmann::json& value) {
-  nlohmann::json config = nlohmann::json::parse(Json::read(folder_of("sd1") + "/config.json").node().dump());
-  config[key] = value;
-  try {
-    Weights weights(folder_of("sd1"));
-    UNet(UNetConfig::from(Json::parse(config.dump(), "config.json")), Scope(weights, DType::f32));
-    weights.require_all_used();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), ErrorCode::input);
-    return error.what();
-  }
-  return "";
-}
-
 TEST(UNetConfig, RefusesWithTheNameOfWhatIsWrong) {
-  EXPECT_NE(refusal("attention_type", "gated").find("attention_type"), std::string::npos);
-  EXPECT_NE(refusal("block_out_chanels", {8, 16}).find("block_out_channels"), std::string::npos);
-  EXPECT_NE(refusal("norm_num_groups", 3).find("norm_num_groups"), std::string::npos);
-  EXPECT_NE(refusal("down_block_types", {"KDownBlock2D", "DownBlock2D"}).find("KDownBlock2D"), std::string::npos);
-  EXPECT_NE(refusal("layers_per_block", 3).find("down_blocks.0.resnets.2"), std::string::npos);  // a missing tensor
-  EXPECT_NE(refusal("layers_per_block", 1).find("resnets"), std::string::npos);                  // a surplus one
-  EXPECT_NE(refusal("layers_per_block", -1).find("layers_per_block"), std::string::npos);
-  EXPECT_NE(refusal("cross_attention_dim", 13).find("attn2.to_k"), std::string::npos);  // a shape
+  const auto expect = [](const nlohmann::json& changes, const char* word) {
+    testing::expect_refusal<UNet, UNetConfig>(folder_of("sd1"), changes, word);
+  };
+  expect({{"attention_type", "gated"}}, "attention_type");
+  expect({{"block_out_chanels", {8, 16}}}, "block_out_channels");
+  expect({{"norm_num_groups", 3}}, "norm_num_groups");
+  expect({{"down_block_types", {"KDownBlock2D", "DownBlock2D"}}}, "KDownBlock2D");
+  expect({{"layers_per_block", 3}}, "down_blocks.0.resnets.2");  // a missing tensor
+  expect({{"layers_per_block", 1}}, "resnets");                  // a surplus one
+  expect({{"layers_per_block", -1}}, "layers_per_block");
+  expect({{"cross_attention_dim", 13}}, "attn2.to_k");  // a shape
 }
 
 TEST(UNetInput, IsCheckedAtTheDoor) {

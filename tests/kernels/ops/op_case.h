@@ -24,8 +24,9 @@ struct OpCase {
   std::vector<Shape> inputs;  // filled with reproducible normals, rounded to the dtype under test
   std::function<Tensor(const std::vector<Tensor>&)> op;
   std::function<Array(const std::vector<Array>&)> oracle;
-  double low = 0, high = 0;  // where low < high: inputs uniform in this range instead of normal
-  double magnitude = 1;      // of the accumulated sums: tolerance = 16 * epsilon * magnitude * max(1, |value|)
+  double low = 0, high = 0;    // where low < high: inputs uniform in this range instead of normal
+  double magnitude = 1;        // of the accumulated sums: tolerance = 16 * epsilon * magnitude * max(1, |value|)
+  double slope_magnitude = 0;  // the same of the sums that gradients are; 0: as magnitude
 };
 
 // Both modes in f32 and bf16. The op receives its inputs in the dtype under test.

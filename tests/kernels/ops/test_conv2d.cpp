@@ -67,6 +67,7 @@ void check_conv(const ConvCase& c) {
     return y;
   };
   test.magnitude = std::sqrt(static_cast<double>(in * c.kernel * c.kernel));
+  test.slope_magnitude = std::sqrt(static_cast<double>(c.out * c.kernel * c.kernel));
   check(test);
 }
 

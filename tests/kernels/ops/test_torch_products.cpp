@@ -1,31 +1,15 @@
 // Convolutions and linear layers against torch, values and cotangents; fixtures by tools/fixtures/kernels_conv.py.
 #include <gtest/gtest.h>
 
-#include <cmath>
-
 #include "io/safetensors.h"
 #include "kernels/core/tape.h"
 #include "kernels/ops/conv2d.h"
 #include "kernels/ops/linear.h"
 #include "kernels/ops/view.h"
+#include "tests/support/compare.h"
 
 namespace heddle::testing {
 namespace {
-
-// Largest difference over the standard deviation of `want`.
-double distance(const Tensor& got, const Tensor& want) {
-  EXPECT_EQ(got.shape(), want.shape());
-  if (!(got.shape() == want.shape())) return INFINITY;
-  const std::vector<float> g = got.to_vector(), w = want.to_vector();
-  double sum = 0, squares = 0, worst = 0;
-  for (size_t i = 0; i < w.size(); ++i) {
-    sum += w[i];
-    squares += static_cast<double>(w[i]) * w[i];
-    worst = std::max(worst, std::abs(static_cast<double>(g[i]) - w[i]));
-  }
-  const double n = static_cast<double>(w.size()), mean = sum / n;
-  return worst / std::sqrt(squares / n - mean * mean);
-}
 
 Tensor apply(const TensorMap& all, const std::string& name, const Tensor& x) {
   const Tensor &weight = all.at(name + ".weight"), &bias = all.at(name + ".bias");
@@ -45,9 +29,9 @@ TEST(TorchProducts, values_and_cotangents) {
     for (const auto& [dtype, bound] : {std::pair{DType::f32, 5e-6}, std::pair{DType::bf16, 4e-2}}) {
       Tape tape;
       const Tensor x = tape.watch(to(input, dtype)), y = apply(all, name, x);
-      EXPECT_LE(distance(y, all.at(name + ".y")), bound) << name << " " << name_of(dtype);
+      EXPECT_LE(error_over_std(y, all.at(name + ".y")), bound) << name << " " << name_of(dtype);
       const Tensor d_x = tape.gradient(y, x, to(all.at(name + ".cotangent"), dtype));
-      EXPECT_LE(distance(d_x, all.at(name + ".d_x")), bound) << name << " vjp " << name_of(dtype);
+      EXPECT_LE(error_over_std(d_x, all.at(name + ".d_x")), bound) << name << " vjp " << name_of(dtype);
     }
   }
   EXPECT_EQ(cases, 14);
