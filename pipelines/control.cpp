@@ -39,6 +39,11 @@ Control::Control(const Preset& preset) {
   std::string bringer;
   for (const AttentionEntry& entry : preset.attention) {
     AskedMethod asked = make_method(entry.name, entry.settings);
+    for (const AskedMethod& other : methods_) {
+      if (other.name == asked.name)
+        fail(ErrorCode::usage, asked.where, "each method once", asked.name + " at " + other.where + " already",
+             "one entry with all settings");
+    }
     if (auto brought = asked.method->prompts()) {
       if (prompts_ && prompts_->members != brought->members)
         fail(ErrorCode::usage, asked.where, "one method that brings the prompts, or equal ones",

@@ -111,8 +111,7 @@ class ProgramRun {
 
   // Raw maps come first: run-time terms of this very site may look at them.
   void read_raw() {
-    const bool raw = std::ranges::any_of(program_.captures, [](const Capture& c) { return c.raw; });
-    if (!raw) return;
+    if (!program_.reads_raw()) return;
     const Softmaxed plain = reference_ ? reference_softmax({}, run_, nullptr) : fused_softmax({}, run_);
     for (const Capture& capture : program_.captures) {
       if (capture.raw) publish(capture, plain.columns(capture.keys, capture.mean_over_heads));
@@ -190,7 +189,8 @@ BranchInputs prepare(const BranchProgram& branch, const LaneRun& lane) {
 }
 
 void check_rows(const BranchInputs& in, const Tensor& lse, const std::string& site) {
-  const bool masked = !in.terms.empty() || std::ranges::any_of(in.sources, [](const auto& s) { return !s.terms.empty(); });
+  const bool masked =
+      !in.terms.empty() || std::ranges::any_of(in.sources, [](const auto& s) { return !s.terms.empty(); });
   if (!masked || in.empty_rows_are_zero) return;
   const Tensor dense = contiguous(lse);
   const std::span<const float> values(dense.data<float>(), static_cast<size_t>(dense.count()));

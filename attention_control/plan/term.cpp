@@ -173,6 +173,30 @@ int kernel_terms(const std::vector<Term>& terms) {
   return count + columns;
 }
 
+int64_t bytes_of(const TermForm& form, const SiteTokens& tokens) {
+  struct Bytes {
+    int64_t queries, keys;
+    const TokenLayout& layout;
+    int64_t operator()(const Labels& t) const {
+      return t.query.dim(0) * t.table.dim(1) * queries * 4 + t.key.dim(0) * keys * 8;
+    }
+    int64_t operator()(const Column& t) const { return t.bias.count() * 4; }
+    int64_t operator()(const Row& t) const { return t.bias.count() * 4 + keys * 8; }
+    int64_t operator()(const SegmentPair&) const { return 2 * queries * 4 + keys * 8; }
+    int64_t operator()(const Window& t) const {
+      int64_t bytes = 0;
+      for (const TokenSegment& s : layout) {
+        if (s.name != t.segment) continue;
+        for (const auto& [reach, extent] : {std::pair(t.frames, s.frames), {t.height, s.height}, {t.width, s.width}})
+          bytes += reach < 0 ? 0 : (extent + 1) * queries * 4 + keys * 8;
+      }
+      return bytes;
+    }
+    int64_t operator()(const Dense& t) const { return t.bias.count() * 4; }
+  };
+  return std::visit(Bytes{token_count(tokens.query), token_count(tokens.key), tokens.key}, form);
+}
+
 std::vector<ScoreTerm> lower(const TermForm& form, const AttentionSite& site, const SiteTokens& tokens) {
   return std::visit(Lowering(site, tokens), form);
 }

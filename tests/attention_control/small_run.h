@@ -1,6 +1,7 @@
 // A small made-up run of all kinds of sites with odd grids, for the tests of plans: two members, two pictures, guided.
 #pragma once
 
+#include <functional>
 #include <random>
 #include <string>
 #include <vector>
@@ -23,7 +24,8 @@ inline PromptTokens prompt_tokens(const std::string& text, int64_t length) {
   PromptTokens out{.text = text, .tokens = {}, .end = 0, .length = length};
   for (size_t at = 0; at < text.size();) {
     const size_t end = std::min(text.find(' ', at), text.size());
-    out.tokens.push_back({.position = static_cast<int64_t>(out.tokens.size()) + 1, .begin = at, .end = end});
+    const auto id = static_cast<int64_t>(std::hash<std::string>{}(text.substr(at, end - at)) >> 1);
+    out.tokens.push_back({.position = static_cast<int64_t>(out.tokens.size()) + 1, .begin = at, .end = end, .id = id});
     at = end + 1;
   }
   out.end = static_cast<int64_t>(out.tokens.size()) + 1;

@@ -23,11 +23,24 @@ const std::vector<std::pair<std::string, std::string>> method_settings{
      "[mid]}"},
     {"masactrl", "{source: {prompt: a cat}, target_prompt: a dog, start_step: 0, start_layer: 0}"},
     {"masactrl", "{source: {prompt: a cat}, target_prompt: a dog, start_step: 0, start_layer: 0, variant: union}"},
+    {"masactrl",
+     "{source: {prompt: a red cat and a blue dog}, target_prompt: a green cat and a small dog, start_step: 0, layers: "
+     "[0]}"},
+    {"masactrl",
+     "{source: {prompt: a red cat and a blue dog}, target_prompt: a green cat and a small dog, start_step: 0, layers: "
+     "[mid], variant: union}"},
     {"perturbed_attention", "{}"},
     {"perturbed_attention", "{perturbation: blur, blur_sigma: 1.5}"},
     {"prompt_to_prompt", "{source_prompt: a cat, target_prompt: a dog, edit: replace}"},
     {"style_aligned", "{prompts: [a cat, a dog], reference_gain: {shift: 0.5, scale: 0.8}}"},
     {"style_aligned", "{prompts: [a cat, a dog], share: {mode: full}}"},
+    {"prompt_to_prompt",
+     "{source_prompt: a red cat and a blue dog, target_prompt: a green cat and a small dog, edit: replace, "
+     "weights: {cat: 2}}"},
+    {"prompt_to_prompt",
+     "{source_prompt: a red cat and a blue dog, target_prompt: a green cat and a small dog, edit: refine}"},
+    {"style_aligned", "{prompts: [a red cat and a blue dog, a green cat and a small dog]}"},
+    {"style_aligned", "{prompts: [a red cat and a blue dog, a green cat and a small dog], share: {mode: full}}"},
     {"tgate", "{gate_step: 4, warm_up: 1, sp_interval: 3, fi_interval: 2}"}};
 
 // A method of the registry or, without settings, a random edit.
