@@ -3,6 +3,7 @@
 #include "pipelines/generate.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -26,7 +27,7 @@ const char* base_preset =
 
 // A preset file beside the fixtures' models, so that relative paths resolve as a user's would.
 std::string preset_file(const std::string& text) {
-  const std::string path = ::testing::TempDir() + "heddle_generate.yaml";
+  const std::string path = ::testing::TempDir() + "heddle_generate" + std::to_string(::getpid()) + ".yaml";
   std::ofstream(path) << text;
   return path;
 }

@@ -1,6 +1,7 @@
 // Model folders broken in every way a disk or a hand can break them: each ends in one line and the documented code, or
 // in a picture where the change does not matter; never in a crash or an allocation beyond the budget.
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -31,7 +32,7 @@ std::vector<fs::path> files_of(const fs::path& folder) {
 class BrokenFolder : public ::testing::Test {
  protected:
   void SetUp() override {
-    folder_ = fs::path(::testing::TempDir()) / "heddle_broken";
+    folder_ = fs::path(::testing::TempDir()) / ("heddle_broken" + std::to_string(::getpid()));
     set_memory_budget(memory_stats().in_use + (int64_t{256} << 20));
   }
   void TearDown() override {
