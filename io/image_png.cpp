@@ -103,9 +103,28 @@ void collect_orientation(Reading& reading) {
   }
 }
 
+// libpng takes memory for the length that a chunk states before it looks for the chunk's bytes.
+void check_lengths(std::span<const std::byte> file, const std::string& where) {
+  constexpr size_t signature = 8, around = 12;  // around the data of a chunk: its length, name, checksum
+  for (size_t at = signature;;) {
+    if (at > file.size() || file.size() - at < around) {
+      fail(ErrorCode::input, where, "a PNG with an end chunk", "a file that ends early", "another copy of the file");
+    }
+    size_t length = 0;
+    for (size_t i = 0; i < 4; ++i) length = length << 8 | static_cast<size_t>(file[at + i]);
+    if (length > file.size() - at - around) {
+      fail(ErrorCode::input, where, "PNG chunks that lie within the file",
+           "one of " + std::to_string(length) + " bytes", "another copy of the file");
+    }
+    if (std::memcmp(&file[at + 4], "IEND", 4) == 0) return;
+    at += around + length;
+  }
+}
+
 }  // namespace
 
 Decoded decode_png(std::span<const std::byte> file, const std::string& where) {
+  check_lengths(file, where);
   Reading reading(file, where);
   reading.png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &reading, on_error, on_warning);
   if (reading.png != nullptr) reading.info = png_create_info_struct(reading.png);

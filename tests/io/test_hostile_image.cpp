@@ -134,6 +134,17 @@ TEST(HostileImage, TextBombs) {
   EXPECT_TRUE(read_png_text(path).empty());
 }
 
+// Lengths are checked before libpng takes memory for them, which it does also past its own limit.
+TEST(HostileImage, ChunksLongerThanTheFile) {
+  const std::string good = png(4, 4, rgb8, chunk("IDAT", deflated(std::string(4 * 13, '\0'))));
+  const std::string text = std::string("\x23\0\0\x85", 4) + "zTXt";
+  for (const std::string& bytes : {std::string(good).insert(33, text + "packed"), good.substr(0, 33) + text}) {
+    const std::string error = error_of(ErrorCode::input, [&] { decode_image(std::as_bytes(std::span(bytes)), "x"); });
+    EXPECT_TRUE(error.find("chunks that lie within") != error.npos || error.find("an end chunk") != error.npos)
+        << error;
+  }
+}
+
 std::string jpeg_with(const std::string& extra) {
   return fixture("plain.jpg").insert(2, extra);
 }
