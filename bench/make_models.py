@@ -1,7 +1,11 @@
 """Full-size components with random f16 weights, and inputs for them, for the speed comparisons.
 
-    python bench/make_models.py FOLDER [sd15_unet sdxl_unet vae ...]
+    python bench/make_models.py FOLDER [sd15_unet sdxl_unet vae sd15 ...]
+
+`sd15` is a whole folder for `heddle bench preset`: the full-size UNet with a small text encoder and the shipped model's tokenizer and autoencoder.
 """
+import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -49,8 +53,26 @@ def make(folder, name):
         save_file(build(), folder / f"{name}.{size}.safetensors")
 
 
+def make_pipeline(folder):
+    from transformers import CLIPTextConfig, CLIPTextModel
+    shipped, target = Path(__file__).resolve().parents[1] / "models/emoji-unet", folder / "sd15"
+    target.mkdir(exist_ok=True)
+    if not (folder / "sd15_unet").exists():
+        make(folder, "sd15_unet")
+    (target / "unet").symlink_to((folder / "sd15_unet").resolve())
+    for part in ("tokenizer", "vae", "scheduler"):
+        shutil.copytree(shipped / part, target / part)
+    index = json.loads((shipped / "model_index.json").read_text())
+    (target / "model_index.json").write_text(json.dumps(index))
+    text = json.loads((shipped / "text_encoder/config.json").read_text())
+    config = CLIPTextConfig(**{k: text[k] for k in ("vocab_size", "bos_token_id", "eos_token_id", "pad_token_id", "max_position_embeddings")},
+                            hidden_size=768, intermediate_size=3072, num_attention_heads=12, num_hidden_layers=2, projection_dim=768)
+    torch.manual_seed(0)
+    CLIPTextModel(config).half().save_pretrained(target / "text_encoder")
+
+
 if __name__ == "__main__":
     target = Path(sys.argv[1])
     target.mkdir(parents=True, exist_ok=True)
     for name in sys.argv[2:] or MODELS:
-        make(target, name)
+        make_pipeline(target) if name == "sd15" else make(target, name)

@@ -26,6 +26,8 @@ nlohmann::ordered_json json_of(const PlanExplanation& plan) {
                     {"not_plain", row.not_plain},
                     {"calls", row.calls},
                     {"column_keys", row.column_keys},
+                    {"raw_keys", row.raw_keys},
+                    {"reused", row.reused},
                     {"extra_flops", row.extra_flops},
                     {"extra_bytes", row.extra_bytes},
                     {"reference_bytes", row.reference_bytes}});

@@ -7,7 +7,9 @@
 
 namespace heddle {
 
-enum class Task : uint8_t { generate, image_to_image, inpaint };
+enum class Task : uint8_t { generate, image_to_image, inpaint, edit };
+// samplers/inversion.h says what they do.
+enum class InversionMethod : uint8_t { ddim, fixed_point, second_order };
 enum class Rng : uint8_t { torch_cpu, torch_cuda };
 enum class Precision : uint8_t { f32, bf16 };
 enum class LongPrompts : uint8_t { truncate, chunks };
@@ -18,8 +20,20 @@ using WidthHeight = std::array<int, 2>;  // pixels; also x, y of a corner
 
 struct SourceImage {
   std::string image, mask;         // paths; white of the mask is repainted
+  std::string prompt;              // of the picture as it is, for edit
   std::optional<double> strength;  // 0 keeps the picture, 1 forgets it
   static Params<SourceImage> params();
+};
+
+// How task edit turns the picture into noise.
+struct InversionSettings {
+  InversionMethod method = InversionMethod::fixed_point;
+  std::optional<double> guidance;  // of the inversion; not given: the sampler's
+  int iterations = 10;
+  bool hold = true;  // source rows follow the inverted states instead of their own
+  int offset = 0;    // and are so many steps ahead of the others at first
+  std::string save, load;
+  static Params<InversionSettings> params();
 };
 
 struct TextSettings {
@@ -64,6 +78,7 @@ struct Preset {
   SamplerSettings sampler;
   std::vector<AttentionEntry> attention;
   std::optional<SourceImage> source;
+  std::optional<InversionSettings> inversion;
   TextSettings text;
   SdxlSettings sdxl;
   VaeSettings vae;

@@ -34,13 +34,18 @@ void check_prompts(const Preset& preset, const YamlNode& root) {
 void check_source(const Preset& preset, const YamlNode& root) {
   if (preset.task == Task::generate) {
     if (preset.source) fail_at(root, "source", "no source with task generate", "one", "task: image_to_image");
+    if (preset.inversion) fail_at(root, "inversion", "no inversion with task generate", "one", "task: edit");
     return;
   }
   if (!preset.source) fail_at(root, "task", "source: {image: ...} with this task", "none");
   const bool has_mask = !preset.source->mask.empty();
   if (preset.task == Task::inpaint && !has_mask) fail_at(root, "source", "a mask with task inpaint", "none");
-  if (preset.task == Task::image_to_image && has_mask)
-    fail_at(root, "source", "no mask with task image_to_image", "one", "task: inpaint");
+  if (preset.task != Task::inpaint && has_mask)
+    fail_at(root, "source", "no mask with this task", "one", "task: inpaint");
+  if (preset.inversion && preset.task != Task::edit)
+    fail_at(root, "inversion", "no inversion but with task edit", "one", "task: edit");
+  if (preset.task == Task::edit && preset.source->strength)
+    fail_at(root, "source", "no strength with task edit", "one", "task: image_to_image");
 }
 
 void check_outputs(const Preset& preset, const YamlNode& root) {
@@ -96,6 +101,14 @@ std::string find_beside(const std::string& path, const std::string& preset_path)
   std::error_code ignored;
   const fs::path beside = fs::path(preset_path).parent_path() / path;
   return !fs::exists(path, ignored) && fs::exists(beside, ignored) ? beside.string() : path;
+}
+
+std::string file_of(std::string_view where) {
+  for (size_t at = where.find(':'); at != std::string_view::npos; at = where.find(':', at + 1)) {
+    const size_t end = std::min(where.find_first_not_of("0123456789", at + 1), where.size());
+    if (end > at + 1 && (end == where.size() || where[end] == ' ')) return std::string(where.substr(0, at));
+  }
+  return std::string(where);
 }
 
 }  // namespace heddle

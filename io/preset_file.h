@@ -24,4 +24,7 @@ std::string a1111_parameters(const Preset& preset, int image);
 // As given where it exists from here, else beside the preset where it exists there, else as given.
 std::string find_beside(const std::string& path, const std::string& preset_path);
 
+// The file in a value's `where` (YamlNode): what stands before the first ":LINE".
+std::string file_of(std::string_view where);
+
 }  // namespace heddle

@@ -6,7 +6,11 @@ namespace heddle {
 
 template <>
 struct ParamWords<Task> {
-  static constexpr std::array<const char*, 3> words{"generate", "image_to_image", "inpaint"};
+  static constexpr std::array<const char*, 4> words{"generate", "image_to_image", "inpaint", "edit"};
+};
+template <>
+struct ParamWords<InversionMethod> {
+  static constexpr std::array<const char*, 3> words{"ddim", "fixed_point", "second_order"};
 };
 template <>
 struct ParamWords<Rng> {
@@ -44,10 +48,24 @@ struct ParamType<AttentionEntry> : PlainParam {
 };
 
 Params<SourceImage> SourceImage::params() {
-  return {need("image", &SourceImage::image, "the picture to begin from: JPEG, PNG or WebP"),
-          opt("mask", &SourceImage::mask, "for inpaint: white is painted anew, black is kept"),
-          opt("strength", &SourceImage::strength, range(0, 1),
-              "how far from the picture: 0 keeps it; without it 0.8, inpaint 1")};
+  return {
+      need("image", &SourceImage::image, "the picture to begin from: JPEG, PNG or WebP"),
+      opt("mask", &SourceImage::mask, "for inpaint: white is painted anew, black is kept"),
+      opt("prompt", &SourceImage::prompt, "for edit: what the picture shows; a method's source prompt if not given"),
+      opt("strength", &SourceImage::strength, range(0, 1),
+          "how far from the picture: 0 keeps it; without it 0.8, inpaint 1")};
+}
+
+Params<InversionSettings> InversionSettings::params() {
+  using I = InversionSettings;
+  return {
+      opt("method", &I::method, "fixed_point reconstructs best, second_order costs two evaluations a step, ddim one"),
+      opt("guidance", &I::guidance, at_least(0), "guidance of the inversion; the sampler's if not given"),
+      opt("iterations", &I::iterations, range(1, 1000), "rounds of fixed_point in each step"),
+      opt("hold", &I::hold, "the source follows the inverted states exactly"),
+      opt("offset", &I::offset, range(0, 100000), "steps by which the held source is ahead of the others at first"),
+      opt("save", &I::save, "safetensors file for the inverted states"),
+      opt("load", &I::load, "such a file, in place of inverting again")};
 }
 
 Params<TextSettings> TextSettings::params() {
@@ -92,7 +110,8 @@ Params<Preset> Preset::params() {
       opt("images", &P::images, range(1, 1024), "pictures for each prompt"),
       opt("sampler", &P::sampler, "how to sample"),
       opt("attention", &P::attention, "methods that control attention, in order"),
-      opt("source", &P::source, "the picture that image_to_image and inpaint begin from"),
+      opt("source", &P::source, "the picture that image_to_image, inpaint and edit begin from"),
+      opt("inversion", &P::inversion, "for edit: how the picture becomes noise"),
       opt("text", &P::text, "how prompts are read"),
       opt("sdxl", &P::sdxl, "micro-conditioning of SDXL"),
       opt("vae", &P::vae, "the decoder"),

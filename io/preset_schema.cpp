@@ -47,8 +47,12 @@ Schema of_type(std::string_view type, const std::vector<ParamInfo>& inner) {
         {"type", "array"}, {"items", of_type(type.substr(colon + 2), inner)}, {"minItems", count}, {"maxItems", count}};
   }
   if (type.find(" | ") != std::string_view::npos) return words(type);
-  const Schema scalar{{"type", {"string", "number"}}};  // sizes such as 4GiB, words or token positions
-  return {{"anyOf", {scalar, {{"type", "array"}, {"items", scalar}}}}};
+  // Sizes such as 4GiB, words or token positions, gates, masks: what their names say they may be.
+  const Schema scalar{{"type", {"string", "number"}}}, row{{"type", "array"}, {"items", scalar}};
+  const bool has_rows = type.find("rows of") != std::string_view::npos;
+  Schema choices = Schema::array({scalar, has_rows ? Schema{{"type", "array"}, {"items", row}} : row});
+  if (type.find("a map of") != std::string_view::npos) choices.push_back({{"type", "object"}});
+  return {{"anyOf", choices}};
 }
 
 Schema of_param(const ParamInfo& param) {

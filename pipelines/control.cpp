@@ -26,7 +26,7 @@ PromptTokens tokens_of(const ClipTokenizer& tokenizer, const std::string& text, 
   for (const PromptChunk& chunk : chunks) {
     for (size_t i = 0; i < chunk.ids.size(); ++i, ++position) {
       const Piece& piece = chunk.pieces[i];
-      if (piece.begin < piece.end) out.tokens.push_back({position, piece.begin, piece.end});
+      if (piece.begin < piece.end) out.tokens.push_back({position, piece.begin, piece.end, chunk.ids[i]});
       if (out.end == 0 && i > 0 && piece.begin == piece.end && chunk.ids[i] == tokenizer.eos()) out.end = position;
     }
   }
@@ -39,11 +39,21 @@ Control::Control(const Preset& preset) {
   std::string bringer;
   for (const AttentionEntry& entry : preset.attention) {
     AskedMethod asked = make_method(entry.name, entry.settings);
+    for (const AskedMethod& other : methods_) {
+      if (other.name == asked.name)
+        fail(ErrorCode::usage, asked.where, "each method once", asked.name + " at " + other.where + " already",
+             "one entry with all settings");
+    }
     if (auto brought = asked.method->prompts()) {
       if (prompts_ && prompts_->members != brought->members)
         fail(ErrorCode::usage, asked.where, "one method that brings the prompts, or equal ones",
              bringer + " and " + asked.name);
       check_same(preset.prompt.values, *brought, asked.where);
+      if (brought->seed && *brought->seed != preset.seed) {
+        fail(ErrorCode::usage, asked.where + " seed",
+             "the preset's seed " + std::to_string(preset.seed) + ": all pictures begin with its noise",
+             std::to_string(*brought->seed), "`seed: " + std::to_string(*brought->seed) + "` in the preset");
+      }
       if (prompts_) brought->shared_noise = brought->shared_noise || prompts_->shared_noise;
       prompts_ = std::move(brought);
       bringer = asked.name;

@@ -1,6 +1,6 @@
 // Encode, name lanes, sample, decode. Order of random draws and of rows as in diffusers' pipelines, so that equal seeds
 // give equal pictures.
-#include "pipelines/generate.h"
+#include "pipelines/generation.h"
 
 #include <algorithm>
 #include <chrono>
@@ -12,11 +12,6 @@
 #include "kernels/core/error.h"
 #include "kernels/ops/elementwise.h"
 #include "kernels/ops/view.h"
-#include "pipelines/conditioning.h"
-#include "pipelines/control.h"
-#include "pipelines/guided_network.h"
-#include "pipelines/preview.h"
-#include "pipelines/source_picture.h"
 #include "samplers/random.h"
 #include "samplers/sampler.h"
 
@@ -36,10 +31,6 @@ class Stopwatch {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
-struct Cancelled {
-  Tensor clean;
-};
-
 // One text per picture, from none, one for all, or as many as there are prompts.
 std::vector<std::string> per_picture(const std::vector<std::string>& texts, const Preset& preset, const char* key) {
   const size_t prompts = preset.prompt.values.size();
@@ -52,55 +43,11 @@ std::vector<std::string> per_picture(const std::vector<std::string>& texts, cons
   return out;
 }
 
+}  // namespace
+
 Tensor rows_of(const Tensor& one, int64_t rows) {
   return one.dim(0) == rows ? one : repeat(one, 0, rows / one.dim(0));
 }
-
-// A run in progress: what its stages share.
-class Generation {
- public:
-  Generation(const Preset& preset, const std::string& path, Model& model, const RunEvents& events)
-      : preset_(preset), path_(path), model_(model), events_(events), control_(preset) {}
-  RunResult operator()();
-  PlanExplanation explanation();
-
- private:
-  void check_task() const;
-  bool shares_noise() const;
-  void resolve();
-  void read_noise();
-  void encode_prompts();
-  void make_network();
-  void prepare_latents();
-  Tensor encode_picture(const Tensor& picture);
-  Tensor posterior(const Tensor& picture);
-  Tensor standard_normals(const Shape& shape);
-  Tensor after_step(const Evaluation& at, const Tensor& x, const Tensor& clean);
-  Tensor decode(const Tensor& latents);
-
-  Preset preset_;
-  const std::string& path_;
-  Model& model_;
-  RunEvents events_;
-
-  int64_t pictures_ = 0;
-  Shape latent_shape_;
-  std::optional<Schedule> schedule_;
-  std::unique_ptr<Generator> generator_;
-  TensorMap given_noise_;
-  Guidance guidance_;
-  bool embedded_guidance_ = false;
-  Control control_;
-  Conditioning cond_, uncond_;  // one row a picture
-  std::optional<GuidedNetwork> network_;
-  WordMaps* word_maps_ = nullptr;  // owned by control_
-  int begin_ = 0;
-  Tensor start_;                 // the state before the first evaluation
-  Tensor noise_;                 // [n,C,h,w]
-  Tensor source_, mask_;         // clean latents and latent mask of inpainting without extra channels
-  bool extra_channels_ = false;  // the network sees mask and masked picture itself
-  std::optional<LatentPreview> preview_;
-};
 
 void Generation::check_task() const {
   const bool needs_source = preset_.task != Task::generate;
@@ -139,7 +86,7 @@ void Generation::resolve() {
   embedded_guidance_ = model_.unet().config().time_cond_dim > 0;
   if (!sampler.steps) sampler.steps = embedded_guidance_ ? 4 : 50;
   if (!sampler.guidance) sampler.guidance = embedded_guidance_ ? 8.5 : model_.family() == Family::sdxl ? 5.0 : 7.5;
-  if (preset_.source && !preset_.source->strength)
+  if (preset_.source && !preset_.source->strength && preset_.task != Task::edit)
     preset_.source->strength = preset_.task == Task::inpaint ? 1.0 : model_.family() == Family::sdxl ? 0.3 : 0.8;
   guidance_ = {.scale = embedded_guidance_ ? 1.0 : *sampler.guidance, .rescale = sampler.guidance_rescale};
   preset_.size = run_size(preset_, path_, model_);
@@ -179,6 +126,12 @@ void Generation::read_noise() {
 
 Tensor Generation::standard_normals(const Shape& shape) {
   return generator_->randn(shape);
+}
+
+// Noise that a solver adds [n,C,h,w]; members that begin alike are disturbed alike.
+Tensor Generation::noise_of_step(const Shape& shape) {
+  if (!shares_noise()) return standard_normals(shape);
+  return rows_of(standard_normals({preset_.images, shape[1], shape[2], shape[3]}), pictures_);
 }
 
 void Generation::encode_prompts() {
@@ -236,16 +189,8 @@ Tensor Generation::encode_picture(const Tensor& picture) {
   return rows_of(model_.vae().to_denoiser(posterior(picture)), pictures_);
 }
 
-void Generation::prepare_latents() {
-  const bool extra = model_.unet().config().in_channels != latent_shape_[1];
-  SourcePicture source;
-  if (preset_.source) {
-    source = read_source(*preset_.source, path_, *preset_.size);
-    begin_ = begin_index(*schedule_, *preset_.source->strength);
-  }
-  // The order of draws: clean latents (where they are needed), noise, the masked picture's latents.
-  const bool pure_noise = !preset_.source || (preset_.task == Task::inpaint && *preset_.source->strength == 1);
-  if (!pure_noise || (preset_.task == Task::inpaint && !extra)) source_ = encode_picture(source.picture);
+// The noise of all rows: given, or drawn; one row of a picture for all members that share it.
+void Generation::draw_noise() {
   Shape shape = latent_shape_;
   if (shares_noise()) shape = {preset_.images, shape[1], shape[2], shape[3]};
   if (given_noise_.empty()) {
@@ -256,6 +201,20 @@ void Generation::prepare_latents() {
       fail(ErrorCode::input, preset_.noise, "latents " + shape.text(), noise_.shape().text());
   }
   noise_ = rows_of(noise_, pictures_);
+}
+
+void Generation::prepare_latents() {
+  if (preset_.task == Task::edit) return prepare_edit();
+  const bool extra = model_.unet().config().in_channels != latent_shape_[1];
+  SourcePicture source;
+  if (preset_.source) {
+    source = read_source(*preset_.source, path_, *preset_.size);
+    begin_ = begin_index(*schedule_, *preset_.source->strength);
+  }
+  // The order of draws: clean latents (where they are needed), noise, the masked picture's latents.
+  const bool pure_noise = !preset_.source || (preset_.task == Task::inpaint && *preset_.source->strength == 1);
+  if (!pure_noise || (preset_.task == Task::inpaint && !extra)) source_ = encode_picture(source.picture);
+  draw_noise();
   start_ = pure_noise ? scale(noise_, schedule_->init_noise_sigma) : add_noise(*schedule_, source_, noise_, begin_);
   if (preset_.task != Task::inpaint) return;
   mask_ = rows_of(latent_mask(source.mask, latent_shape_[2], latent_shape_[3]), pictures_);
@@ -272,6 +231,7 @@ Tensor Generation::after_step(const Evaluation& at, const Tensor& x, const Tenso
     const Tensor kept = last ? source_ : add_noise(*schedule_, source_, noise_, at.index + 1);
     next = add(multiply(mask_, x), multiply(add_constant(scale(mask_, -1), 1), kept));
   }
+  if (holds_source()) next = with_source(next, held_state(at.index));
   next = network_->after(at, next);
   if (events_.on_step) events_.on_step(at.index + 1 - begin_, evaluations - begin_);
   if (preset_.preview && events_.on_preview && (at.index + 1 - begin_) % preset_.preview->every == 0) {
@@ -317,7 +277,7 @@ RunResult Generation::operator()() {
   prepare_latents();
   const Run run{.schedule = *schedule_,
                 .begin = begin_,
-                .noise = [this](const Shape& shape) { return standard_normals(shape); },
+                .noise = [this](const Shape& shape) { return noise_of_step(shape); },
                 .on_step = [this](const Evaluation& at, const Tensor& x,
                                   const Tensor& clean) { return after_step(at, x, clean); },
                 .before = [this](const Evaluation& at, const Tensor& x) { return network_->before(at, x); }};
@@ -339,8 +299,6 @@ RunResult Generation::operator()() {
   }
   return result;
 }
-
-}  // namespace
 
 PlanExplanation explain_preset(const Preset& preset, const std::string& preset_path, Model& model) {
   return Generation(preset, preset_path, model, {}).explanation();

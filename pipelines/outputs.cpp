@@ -1,6 +1,7 @@
 // Names and writes outputs.
 #include "pipelines/outputs.h"
 
+#include <algorithm>
 #include <filesystem>
 
 #include "io/file.h"
@@ -24,6 +25,19 @@ std::string marked(const std::string& path, const std::string& mark) {
   return out.string();
 }
 
+// What stands behind NAME, row by row: members after a source by their names, "target" being the picture itself.
+std::vector<std::string> marks(const RunResult& result, size_t pictures) {
+  const std::vector<std::string>& members = result.members;
+  const bool edits = std::ranges::find(members, "target") != members.end();
+  const size_t each = edits ? pictures / members.size() : pictures;
+  std::vector<std::string> out;
+  for (size_t i = 0; i < pictures; ++i) {
+    const std::string member = edits ? members[i / each] : "target";
+    out.push_back((member == "target" ? "" : "-" + member) + (each > 1 ? "-" + std::to_string(i % each) : ""));
+  }
+  return out;
+}
+
 }  // namespace
 
 std::vector<std::string> write_outputs(const RunResult& result) {
@@ -31,8 +45,9 @@ std::vector<std::string> write_outputs(const RunResult& result) {
   const std::string base = marked(preset.output, result.cancelled ? "-cancelled" : "");
   std::vector<std::string> paths;
   const std::vector<Image> pictures = tensor_to_images(contiguous(channels_last(result.image)));
+  const std::vector<std::string> names = marks(result, pictures.size());
   for (size_t i = 0; i < pictures.size(); ++i) {
-    const std::string path = pictures.size() == 1 ? base : marked(base, "-" + std::to_string(i));
+    const std::string path = names[i].empty() ? base : marked(base, names[i]);
     write_png(path, pictures[i],
               {{"parameters", a1111_parameters(preset, static_cast<int>(i))}, {"heddle", preset_to_json(preset)}});
     paths.push_back(path);

@@ -93,6 +93,7 @@ class PlanBuilder {
 struct MethodPrompts {
   std::vector<std::pair<std::string, std::string>> members;  // name, prompt
   bool shared_noise = false;                                 // all members begin with the same noise
+  std::optional<int64_t> seed = {};                          // must be the preset's
 };
 
 // A method: what a plugin file implements. It outlives the run; its hooks may keep state in it.

@@ -67,6 +67,17 @@ void refuse_on_reused(const Edit& reuse, const Edit& other, const std::string& p
            " if the kept result already carries the edit");
 }
 
+void check_read(const Edit& edit, const std::vector<Branch>& present, const std::string& place) {
+  const LaneRef* read = nullptr;
+  if (const auto* take = std::get_if<Take>(&edit.verb)) read = &take->lane;
+  if (const auto* extend = std::get_if<Extend>(&edit.verb)) read = &extend->lane;
+  if (const auto* blend = std::get_if<Blend>(&edit.verb)) read = &blend->lane;
+  if (read == nullptr || !read->branch || std::ranges::find(present, *read->branch) != present.end()) return;
+  fail(ErrorCode::usage, "plan", "the branch " + name_of(*read->branch) + " that " + who(edit) + " reads at " + place,
+       "a guiding pass or dropped guidance, where " + name_of(present.front()) + " runs alone",
+       "other steps for one of them");
+}
+
 void check_lanes(const Edit& edit, const RunShape& run, const std::vector<Branch>& branches) {
   const auto check = [&](const std::optional<Branch>& branch, const std::optional<int>& member) {
     if (member && (*member < 0 || *member >= static_cast<int>(run.members.size()))) {

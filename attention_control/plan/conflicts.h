@@ -18,6 +18,10 @@ std::vector<const Edit*> settle(std::vector<const Edit*> claims, const std::stri
 // Error(usage) for an edit or capture on a layer whose result another method reuses without absorbing it.
 void refuse_on_reused(const Edit& reuse, const Edit& other, const std::string& place);
 
+// Error(usage) where a branch that an edit reads is not `present` in the evaluations at `place`: a guiding pass has the
+// conditional rows alone, and so may the steps from which guidance is dropped.
+void check_read(const Edit& edit, const std::vector<Branch>& present, const std::string& place);
+
 // Error(usage) where a lane that an edit reads is not part of the run.
 void check_lanes(const Edit& edit, const RunShape& run, const std::vector<Branch>& branches);
 

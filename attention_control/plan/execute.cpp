@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "attention_control/plan/planner.h"
 #include "kernels/core/error.h"
@@ -53,7 +54,7 @@ class ProgramRun {
   ProgramRun(const Program& program, const SiteCall& call, const Lane& lane)
       : program_(program), call_(call), lane_(lane), run_(call, lane) {
     const CompiledPlan* plan = call.context.plan;
-    reference_ = program.rewrite || (plan != nullptr && plan->least == Tier::reference);
+    reference_ = tier_of(&program) == Tier::reference || (plan != nullptr && plan->least == Tier::reference);
   }
 
   Tensor operator()() {
@@ -64,11 +65,15 @@ class ProgramRun {
       const auto weight = weight_of(branch, run_);
       const bool read = i < program_.base_count && reads_columns();
       if (weight.first == 0 && !read) continue;
-      const Tensor one = weighed(output(branch, weight, read), weight);
+      const Tensor one = weighed(output(branch, read), weight);
       if (weight.first != 0) out = out.defined() ? add(out, one) : one;
     }
     publish();
-    if (!out.defined()) out = Tensor::zeros(run_.of(Role::q, {}).shape(), call_.q.dtype());
+    if (!out.defined()) {
+      Shape shape = run_.of(Role::q, {}).shape();
+      shape[3] = call_.v.dim(3);
+      out = Tensor::zeros(shape, call_.q.dtype());
+    }
     return out;
   }
 
@@ -82,12 +87,12 @@ class ProgramRun {
                       : fused_softmax(branch, run_);
   }
 
-  Tensor output(const BranchProgram& branch, const std::pair<double, Tensor>& weight, bool read) {
+  Tensor output(const BranchProgram& branch, bool read) {
     if (branch.identity) return prepare(branch, run_).v;
     const Softmaxed done = softmax(branch);
     if (read) {
       for (const Capture& capture : program_.captures) {
-        if (!capture.raw) collect(capture, done, weight.second);
+        if (!capture.raw) collect(capture, done, branch.region);
       }
     }
     return done.out;
@@ -96,9 +101,8 @@ class ProgramRun {
   // The map of base and its variants in regions: each counts where its region is.
   void collect(const Capture& capture, const Softmaxed& done, const Tensor& region) {
     Tensor columns = done.columns(capture.keys, capture.mean_over_heads);
-    if (program_.base_count > 1 && region.defined()) {
-      const Shape shape =
-          capture.mean_over_heads ? Shape{region.dim(0), region.dim(1), 1} : Shape{region.dim(0), 1, region.dim(1), 1};
+    if (region.defined()) {
+      const Shape shape = capture.mean_over_heads ? Shape{1, region.count(), 1} : Shape{1, 1, region.count(), 1};
       columns = multiply(columns, reshape(region, shape));
     }
     Tensor& total = read_[&capture];
@@ -107,8 +111,7 @@ class ProgramRun {
 
   // Raw maps come first: run-time terms of this very site may look at them.
   void read_raw() {
-    const bool raw = std::ranges::any_of(program_.captures, [](const Capture& c) { return c.raw; });
-    if (!raw) return;
+    if (!program_.reads_raw()) return;
     const Softmaxed plain = reference_ ? reference_softmax({}, run_, nullptr) : fused_softmax({}, run_);
     for (const Capture& capture : program_.captures) {
       if (capture.raw) publish(capture, plain.columns(capture.keys, capture.mean_over_heads));
@@ -170,8 +173,12 @@ BranchInputs prepare(const BranchProgram& branch, const LaneRun& lane) {
                   .scale = base / branch.tau,
                   .terms = lower(branch.terms, lane.place()),
                   .sources = {}};
-  in.empty_rows_are_zero = std::ranges::any_of(branch.terms, [](const Term& t) { return t.empty_rows_are_zero; });
+  const auto allows = [](const std::vector<Term>& terms) {
+    return std::ranges::any_of(terms, [](const Term& t) { return t.empty_rows_are_zero; });
+  };
+  in.empty_rows_are_zero = allows(branch.terms);
   for (const Extend& extend : branch.extends) {
+    in.empty_rows_are_zero = in.empty_rows_are_zero || allows(extend.terms);
     const Tensor k = lane.of(Role::k, extend.lane);
     in.sources.push_back({.k = extend.key_scale == 1 ? k : scale(k, extend.key_scale),
                           .v = lane.of(Role::v, extend.lane),
@@ -179,6 +186,16 @@ BranchInputs prepare(const BranchProgram& branch, const LaneRun& lane) {
                           .log_gain = extend.log_gain});
   }
   return in;
+}
+
+void check_rows(const BranchInputs& in, const Tensor& lse, const std::string& site) {
+  const bool masked =
+      !in.terms.empty() || std::ranges::any_of(in.sources, [](const auto& s) { return !s.terms.empty(); });
+  if (!masked || in.empty_rows_are_zero) return;
+  const Tensor dense = contiguous(lse);
+  const std::span<const float> values(dense.data<float>(), static_cast<size_t>(dense.count()));
+  if (std::ranges::find(values, -std::numeric_limits<float>::infinity()) != values.end())
+    fail(ErrorCode::usage, "attention " + site, "a mask that leaves each query a key", "queries without any");
 }
 
 double segment_factor(const BranchProgram& branch, const std::string& query, const std::string& key) {

@@ -47,6 +47,8 @@ struct BranchInputs {
   bool empty_rows_are_zero = false;
 };
 BranchInputs prepare(const BranchProgram& branch, const LaneRun& lane);
+// Error(usage) for queries without any key, unless a term allows them.
+void check_rows(const BranchInputs& in, const Tensor& lse, const std::string& site);
 // Factor on the scores between two segments, from the tempers that name segments.
 double segment_factor(const BranchProgram& branch, const std::string& query, const std::string& key);
 

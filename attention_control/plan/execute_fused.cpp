@@ -1,10 +1,8 @@
 // A branch's softmax on the kernel: one call for each source and each pair of segments with a temperature of its own,
 // merged by log-sum-exp; columns by a second pass from the merged log-sum-exp. Nothing of size Nq x Nk is stored.
 #include <algorithm>
-#include <limits>
 
 #include "attention_control/plan/execute.h"
-#include "kernels/core/error.h"
 #include "kernels/ops/attention_columns.h"
 #include "kernels/ops/attention_merge.h"
 #include "kernels/ops/elementwise.h"
@@ -71,7 +69,7 @@ class FusedSoftmax {
     std::vector<Tensor> outs;
     for (const QueryGroup& group : groups_) {
       const AttentionResult done = merged(group);
-      check_rows(done.lse);
+      check_rows(in_, done.lse, site_);
       outs.push_back(done.out);
       lse_.push_back(done.lse);
     }
@@ -113,16 +111,6 @@ class FusedSoftmax {
       parts.push_back(one);
     }
     return parts.size() == 1 ? parts[0] : merge_attention(parts);
-  }
-
-  void check_rows(const Tensor& lse) const {
-    const bool masked =
-        !in_.terms.empty() || std::ranges::any_of(in_.sources, [](const auto& s) { return !s.terms.empty(); });
-    if (!masked || in_.empty_rows_are_zero) return;
-    const Tensor dense = contiguous(lse);
-    const std::span<const float> values(dense.data<float>(), static_cast<size_t>(dense.count()));
-    if (std::ranges::find(values, -std::numeric_limits<float>::infinity()) != values.end())
-      fail(ErrorCode::usage, "attention " + site_, "a mask that leaves each query a key", "queries without any");
   }
 
   // Columns of the keys that lie in each run, then brought into the order asked.

@@ -79,6 +79,7 @@ Softmaxed reference_softmax(const BranchProgram& branch, const LaneRun& lane, co
     const ReferenceResult done = attention_reference(
         to(slice(in.q, 1, begin, end), DType::f32), concat(keys, 1), concat(values, 1), options,
         rewrite ? [&](const Tensor& p) { return rewrite->apply(p, lane); } : std::function<Tensor(const Tensor&)>());
+    check_rows(in, done.lse, lane.call().site.name);
     outs.push_back(to(done.out, in.q.dtype()));
     maps.push_back(done.map);
     begin = end;

@@ -2,6 +2,7 @@
 #include "attention_control/plan/explain.h"
 
 #include <algorithm>
+#include <cmath>
 #include <set>
 
 namespace heddle {
@@ -24,27 +25,33 @@ class Costs {
   Costs(const CompiledPlan& plan, const CompiledPlan::Section& section)
       : program_(*section.program),
         site_(plan.run().sites[static_cast<size_t>(section.site)]),
+        tokens_(plan.run().tokens[static_cast<size_t>(section.site)]),
         rows_(section.pass == Pass::guide ? 1 : plan.run().pictures) {
-    const SiteTokens& tokens = plan.run().tokens[static_cast<size_t>(section.site)];
-    queries_ = token_count(tokens.query);
-    keys_ = token_count(tokens.key);
+    queries_ = token_count(tokens_.query);
+    keys_ = token_count(tokens_.key);
   }
 
-  int64_t column_keys() const {
+  int64_t keys_read(bool raw) const {
     int64_t count = 0;
-    for (const Capture& c : program_.captures) count += static_cast<int64_t>(c.keys.size());
+    for (const Capture& c : program_.captures) count += c.raw == raw ? static_cast<int64_t>(c.keys.size()) : 0;
     return count;
   }
 
   int64_t extra_flops() const {
     const int64_t products = 2 * rows_ * queries_ * site_.heads * site_.head_dim;
-    return (program_.calls() - 1) * 2 * products * keys_ + column_keys() * products;
+    const int64_t calls = program_.calls() + (program_.reads_raw() ? 1 : 0);
+    return (calls - 1) * 2 * products * keys_ + (keys_read(false) + keys_read(true)) * products;
   }
 
+  // Terms, results that wait to be merged or summed, and maps.
   int64_t extra_bytes() const {
     int64_t bytes = 0;
-    const int64_t out = rows_ * queries_ * site_.heads * (site_.head_dim + 1) * 4;
-    if (program_.calls() > 1) bytes += program_.calls() * out;
+    const int64_t calls = program_.calls() + (program_.reads_raw() ? 1 : 0);
+    if (calls > 1) bytes += calls * rows_ * queries_ * site_.heads * (site_.head_dim + 1) * 4;
+    for (const BranchProgram& branch : program_.branches) {
+      bytes += term_bytes(branch.terms);
+      for (const Extend& extend : branch.extends) bytes += term_bytes(extend.terms);
+    }
     for (const Capture& c : program_.captures)
       bytes += rows_ * queries_ * static_cast<int64_t>(c.keys.size()) * 4 * (c.mean_over_heads ? 1 : site_.heads);
     return bytes;
@@ -53,8 +60,15 @@ class Costs {
   int64_t reference_bytes() const { return rows_ * site_.heads * queries_ * keys_ * 4; }
 
  private:
+  int64_t term_bytes(const std::vector<Term>& terms) const {
+    int64_t bytes = 0;
+    for (const Term& term : terms) bytes += term.at_run_time ? 0 : bytes_of(term.form, tokens_);
+    return bytes;
+  }
+
   const Program& program_;
   const AttentionSite& site_;
+  const SiteTokens& tokens_;
   int64_t rows_, queries_ = 0, keys_ = 0;
 };
 
@@ -74,7 +88,11 @@ PlanRow row_of(const CompiledPlan& plan, const CompiledPlan::Section& section) {
           .edits = section.program->phrases,
           .not_plain = why_not(Tier::plain, section.program.get()),
           .calls = section.program->calls(),
-          .column_keys = costs.column_keys(),
+          .merged = std::ranges::any_of(
+              section.program->branches,
+              [](const BranchProgram& b) { return !b.extends.empty() || !b.segment_tempers.empty(); }),
+          .column_keys = costs.keys_read(false),
+          .raw_keys = costs.keys_read(true),
           .extra_flops = costs.extra_flops(),
           .extra_bytes = costs.extra_bytes(),
           .reference_bytes = costs.reference_bytes()};
@@ -94,7 +112,8 @@ PlanRow row_of(const CompiledPlan& plan, const CompiledPlan::LayerSection& secti
           .tier = Tier::plain,
           .edits = section.phrases,
           .not_plain = {},
-          .calls = section.reuse ? 0 : 1};
+          .calls = section.reuse ? 0 : 1,
+          .reused = section.reuse.has_value()};
 }
 
 bool alike(const PlanRow& a, const PlanRow& b) {
@@ -149,13 +168,29 @@ std::string steps_text(const PlanRow& row) {
   return range + (row.pass == Pass::guide ? ", guiding pass" : row.pass == Pass::invert ? ", inversion" : "");
 }
 
+std::string counted(int64_t count, const std::string& what) {
+  return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
+}
+
 std::string work_text(const PlanRow& row) {
-  if (row.calls == 0) return "no computation";
-  std::string text =
-      std::string(name_of(row.tier)) + ": " + std::to_string(row.calls) + (row.calls == 1 ? " call" : " calls");
-  if (row.calls > 1) text += " + merge";
+  if (row.reused) return "no computation";
+  std::string text = std::string(name_of(row.tier)) + ": ";
+  text += row.calls == 0 ? "no softmax" : counted(row.calls, "call");
+  if (row.merged) text += " + merge";
   if (row.column_keys > 0) text += " + " + std::to_string(row.column_keys) + "-column pass";
+  if (row.raw_keys > 0) text += " + a plain call for " + counted(row.raw_keys, "raw column");
   return text;
+}
+
+// "each: 1.2 MFLOP and 3.4 KiB more than plain; ..."
+std::string cost_text(const PlanRow& row) {
+  const auto size = [](int64_t value) { return static_cast<double>(value < 0 ? -value : value); };
+  const std::string flops = amount(size(row.extra_flops), "FLOP", 1000),
+                    bytes = amount(size(row.extra_bytes), "B", 1024);
+  std::string text = "  each: " + flops + (row.extra_flops < 0 ? " less and " : " and ") + bytes + " more than plain";
+  const std::string scores = amount(size(row.reference_bytes), "B", 1024) + " of scores here";
+  return text + (row.tier == Tier::reference ? "; holds " + scores : "; the reference tier would hold " + scores) +
+         "\n";
 }
 
 }  // namespace
@@ -202,18 +237,16 @@ std::string explain_text(const CompiledPlan& plan) {
     text += "  " + joined(row.edits, " | ") + "\n";
     if (row.sites.size() > 1) text += "  sites: " + joined(row.sites, ", ") + "\n";
     if (!row.not_plain.empty()) text += "  not plain: " + joined(row.not_plain, ", ") + ".\n";
-    if (row.calls > 0 && row.reference_bytes > 0) {
-      text += "  each: " + amount(static_cast<double>(row.extra_flops), "FLOP", 1000) + " and " +
-              amount(static_cast<double>(row.extra_bytes), "B", 1024) +
-              " more than plain; the reference tier would hold " +
-              amount(static_cast<double>(row.reference_bytes), "B", 1024) + " of scores here\n";
-    }
+    if (row.reference_bytes > 0) text += cost_text(row);
   }
   const PlanTotals t = totals(plan);
   text += std::to_string(t.planned_sites) + " of " + std::to_string(t.sites) + " sites planned";
-  if (t.extra_flops > 0) text += "; " + amount(static_cast<double>(t.extra_flops), "FLOP", 1000) + " more over the run";
-  if (t.guided_steps > 0) text += "; latents guided in " + std::to_string(t.guided_steps) + " steps";
-  if (t.layers_reused > 0) text += "; " + std::to_string(t.layers_reused) + " layer evaluations left out";
+  if (t.extra_flops != 0) {
+    text += "; " + amount(std::abs(static_cast<double>(t.extra_flops)), "FLOP", 1000) +
+            (t.extra_flops > 0 ? " more over the run" : " less over the run");
+  }
+  if (t.guided_steps > 0) text += "; latents guided in " + counted(t.guided_steps, "step");
+  if (t.layers_reused > 0) text += "; " + counted(t.layers_reused, "layer evaluation") + " left out";
   if (plan.drop_guidance())
     text += "; guidance dropped from step " + std::to_string(plan.drop_guidance()->step) + " on (" +
             name_of(plan.drop_guidance()->tail) + " alone)";

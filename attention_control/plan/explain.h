@@ -20,7 +20,10 @@ struct PlanRow {
   std::vector<std::string> edits;      // with the method that asks, in the order in which they act
   std::vector<std::string> not_plain;  // reasons
   int calls = 1;                       // softmaxes for one lane and evaluation
+  bool merged = false;                 // several of them share a softmax
+  bool reused = false;                 // an earlier result of the layer stands in for all of it
   int64_t column_keys = 0;             // of the second pass
+  int64_t raw_keys = 0;                // of the pass over a plain softmax, which is one more call
   int64_t extra_flops = 0;             // beside the plain attention, one evaluation of one lane of one site
   int64_t extra_bytes = 0;             // of terms, partial results and captured maps, the same
   int64_t reference_bytes = 0;         // of scores that the reference tier would hold

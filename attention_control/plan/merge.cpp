@@ -2,11 +2,12 @@
 #include "attention_control/plan/merge.h"
 
 #include <algorithm>
+#include <iterator>
 #include <map>
+#include <set>
 
 #include "attention_control/plan/conflicts.h"
 #include "kernels/core/error.h"
-#include "kernels/ops/elementwise.h"
 
 namespace heddle {
 namespace {
@@ -34,6 +35,18 @@ bool is_ordered(const Edit& edit) {
   return std::holds_alternative<Shaping>(edit.verb) || std::holds_alternative<Blend>(edit.verb);
 }
 
+// An edit of a branch that nobody adds with a weight has nothing to act on.
+bool on_vanished_branch(const Edit& edit, const std::vector<NumberedEdit>& all) {
+  bool added = false;
+  for (const NumberedEdit& other : all) {
+    const auto* branch = std::get_if<AddBranch>(&other.edit->verb);
+    if (branch == nullptr || branch->name != edit.branch) continue;
+    if (branch->weight != 0) return false;
+    added = true;
+  }
+  return added;
+}
+
 // Commuting edits by kind, method and text, so that sums and products are made in one order.
 void put_in_order(std::vector<const Edit*>& edits) {
   std::ranges::stable_sort(edits, [](const Edit* a, const Edit* b) {
@@ -42,20 +55,46 @@ void put_in_order(std::vector<const Edit*>& edits) {
   });
 }
 
+// Regions of different roles may overlap: a branch becomes one variant for each set of takes that hold together
+// somewhere, which weighs 1 there and 0 elsewhere.
+std::vector<BranchProgram> in_regions(const BranchProgram& branch, const std::vector<Take>& takes) {
+  const Shape shape = takes.front().region.shape();
+  std::vector<std::vector<bool>> holds(static_cast<size_t>(shape.count()), std::vector<bool>(takes.size()));
+  for (size_t t = 0; t < takes.size(); ++t) {
+    const std::vector<float> inside = takes[t].region.to_vector();
+    if (inside.size() != holds.size())
+      fail(ErrorCode::internal, "plan", "regions of " + std::to_string(holds.size()) + " queries",
+           takes[t].region.shape().text());
+    for (size_t i = 0; i < inside.size(); ++i) holds[i][t] = inside[i] != 0;
+  }
+  const std::set<std::vector<bool>> sets(holds.begin(), holds.end());
+  std::vector<BranchProgram> out;
+  for (const std::vector<bool>& set : sets) {  // the one without any take first
+    BranchProgram& variant = out.emplace_back(branch);
+    for (size_t t = 0; t < takes.size(); ++t) {
+      if (set[t]) variant.takes[static_cast<size_t>(takes[t].role)] = takes[t].lane;
+    }
+    if (sets.size() == 1) break;  // one region that is everywhere
+    std::vector<float> weight(holds.size());
+    std::ranges::transform(holds, weight.begin(), [&](const auto& h) { return h == set ? 1.0f : 0.0f; });
+    variant.region = Tensor::from(std::span<const float>(weight), shape);
+  }
+  return out;
+}
+
 class Merger {
  public:
   explicit Merger(std::string place) : place_(std::move(place)) { program_->branches.emplace_back(); }
 
-  std::shared_ptr<Program> operator()(std::vector<const Edit*> edits) {
-    std::erase_if(edits, [](const Edit* edit) { return neutral(*edit); });
-    if (edits.empty()) return nullptr;
+  // Takes away from `edits` those that others overrule.
+  std::shared_ptr<Program> operator()(std::vector<const Edit*>& edits) {
     put_in_order(edits);
     drop_overruled<Take>(edits, [](const Edit& e) {
       const char* names[] = {"take q", "take k", "take v"};
       return e.branch + "|" + names[static_cast<int>(std::get<Take>(e.verb).role)];
     });
     drop_overruled<Rewrite>(edits, [](const Edit&) { return std::string("|rewrite the map"); });
-    drop_overruled<AddBranch>(edits, [](const Edit& e) { return "|add branch " + std::get<AddBranch>(e.verb).name; });
+    drop_branches(edits);
     for (const Edit* edit : edits) add_branch(*edit);
     for (const Edit* edit : edits) apply(*edit);
     split_regions();
@@ -78,6 +117,17 @@ class Merger {
     }
   }
 
+  // Of two branches of one name one stands; the edits that its loser's method made on it go with the loser.
+  void drop_branches(std::vector<const Edit*>& edits) {
+    const std::vector<const Edit*> before = edits;
+    drop_overruled<AddBranch>(edits, [](const Edit& e) { return "|add branch " + std::get<AddBranch>(e.verb).name; });
+    for (const Edit* lost : before) {
+      const auto* added = std::get_if<AddBranch>(&lost->verb);
+      if (added == nullptr || std::ranges::find(edits, lost) != edits.end()) continue;
+      std::erase_if(edits, [&](const Edit* e) { return e->branch == added->name && e->method == lost->method; });
+    }
+  }
+
   BranchProgram& branch(const Edit& edit) {
     for (BranchProgram& b : program_->branches) {
       if (b.name == edit.branch) return b;
@@ -97,6 +147,11 @@ class Merger {
 
   void apply(const Edit& edit) {
     BranchProgram& to = branch(edit);
+    const bool whole = std::holds_alternative<Blend>(edit.verb) || std::holds_alternative<Capture>(edit.verb) ||
+                       std::holds_alternative<Rewrite>(edit.verb);
+    if (whole && edit.branch != "base")
+      fail(ErrorCode::usage, edit.where + " " + edit.method, text_of(edit) + " at the base branch",
+           "\"" + edit.branch + "\"");
     std::visit([&](const auto& verb) { put(verb, to); }, edit.verb);
   }
 
@@ -117,7 +172,7 @@ class Merger {
   }
   void put(const Take& t, BranchProgram& to) {
     if (t.region.defined()) {
-      regional_.push_back(t);
+      regional_[to.name].push_back(t);
     } else {
       to.takes[static_cast<size_t>(t.role)] = t.lane;
     }
@@ -135,23 +190,16 @@ class Merger {
   void put(const Reuse&, BranchProgram&) {}
   void put(const Rewrite& r, BranchProgram&) { program_->rewrite = r; }
 
-  // A take in a region is a variant of the base branch that weighs 1 there, and base weighs 0 there.
   void split_regions() {
-    std::vector<BranchProgram> variants;
-    for (const Take& take : regional_) {
-      const auto same = std::ranges::find_if(
-          variants, [&](const BranchProgram& v) { return v.region.to_vector() == take.region.to_vector(); });
-      BranchProgram& variant = same != variants.end() ? *same : variants.emplace_back(program_->branches[0]);
-      variant.name = "base";
-      variant.region = take.region;
-      variant.takes[static_cast<size_t>(take.role)] = take.lane;
+    std::vector<BranchProgram> branches;
+    for (BranchProgram& b : program_->branches) {
+      const auto found = regional_.find(b.name);
+      std::vector<BranchProgram> variants =
+          found == regional_.end() ? std::vector{std::move(b)} : in_regions(b, found->second);
+      if (branches.empty()) program_->base_count = variants.size();
+      std::ranges::move(variants, std::back_inserter(branches));
     }
-    if (variants.empty()) return;
-    Tensor outside = Tensor::full(variants[0].region.shape(), 1);
-    for (const BranchProgram& v : variants) outside = subtract(outside, v.region);
-    program_->branches[0].region = outside;
-    program_->base_count += variants.size();
-    program_->branches.insert(program_->branches.begin() + 1, variants.begin(), variants.end());
+    program_->branches = std::move(branches);
   }
 
   void describe(const std::vector<const Edit*>& edits) {
@@ -163,17 +211,28 @@ class Merger {
 
   std::string place_;
   std::shared_ptr<Program> program_ = std::make_shared<Program>();
-  std::vector<Take> regional_;
+  std::map<std::string, std::vector<Take>> regional_;  // by branch
 };
 
 }  // namespace
 
+std::vector<NumberedEdit> effective(const std::vector<NumberedEdit>& edits) {
+  std::vector<NumberedEdit> out;
+  for (const NumberedEdit& e : edits) {
+    if (!neutral(*e.edit) && !on_vanished_branch(*e.edit, edits)) out.push_back(e);
+  }
+  return out;
+}
+
 std::shared_ptr<const Program> merge(const std::vector<NumberedEdit>& edits, const std::string& place) {
-  std::vector<const Edit*> plain;
-  for (const NumberedEdit& e : edits) plain.push_back(e.edit);
-  const std::shared_ptr<Program> program = Merger(place)(plain);
-  if (!program) return nullptr;
-  for (const NumberedEdit& e : edits) program->edits.push_back(e.number);
+  const std::vector<NumberedEdit> numbered = effective(edits);
+  if (numbered.empty()) return nullptr;
+  std::vector<const Edit*> kept;
+  for (const NumberedEdit& e : numbered) kept.push_back(e.edit);
+  const std::shared_ptr<Program> program = Merger(place)(kept);
+  for (const NumberedEdit& e : numbered) {
+    if (std::ranges::find(kept, e.edit) != kept.end()) program->edits.push_back(e.number);
+  }
   std::ranges::sort(program->edits);
   return program;
 }

@@ -14,6 +14,9 @@ struct NumberedEdit {
   const Edit* edit = nullptr;
 };
 
+// Those that change something: a method at zero strength has none, nor has a branch that is added with weight 0.
+std::vector<NumberedEdit> effective(const std::vector<NumberedEdit>& edits);
+
 // `edits` in the order of the preset, without Keep and Reuse. Null where every edit is neutral. `place` is for errors.
 std::shared_ptr<const Program> merge(const std::vector<NumberedEdit>& edits, const std::string& place);
 

@@ -84,6 +84,14 @@ class Planner {
  private:
   const std::string& site_name(int site) const { return run_.sites[static_cast<size_t>(site)].name; }
 
+  size_t number(const Edit* edit) const { return static_cast<size_t>(edit - declared_.edits().data()); }
+
+  std::vector<NumberedEdit> numbered(const std::vector<const Edit*>& edits) const {
+    std::vector<NumberedEdit> out;
+    for (const Edit* edit : edits) out.push_back({number(edit), edit});
+    return out;
+  }
+
   template <typename Wanted>
   std::vector<const Edit*> edits_at(int site, Pass pass, Wanted wanted) const {
     std::vector<const Edit*> out;
@@ -102,10 +110,13 @@ class Planner {
       const std::vector<const Edit*> now = holding(edits, steps.begin);
       if (now.empty()) continue;
       const std::string lane = lane_name_of(run_, branch, member);
-      std::vector<NumberedEdit> numbered;
-      for (const Edit* edit : now) numbered.push_back({static_cast<size_t>(edit - declared_.edits().data()), edit});
-      auto program = merge(numbered, place_text(site_name(site), lane, steps, run_.steps));
+      const std::string place = place_text(site_name(site), lane, steps, run_.steps);
+      auto program = merge(numbered(now), place);
       if (!program) continue;
+      const std::vector<Branch> present = evaluated(pass, steps);
+      for (const size_t edit : program->edits) {
+        if (std::ranges::find(present, branch) != present.end()) check_read(declared_.edits()[edit], present, place);
+      }
       append(sections_, from, {site, branch, member, pass, steps, std::move(program)},
              [](const auto& a, const auto& b) { return a.program->edits == b.program->edits; });
     }
@@ -114,7 +125,8 @@ class Planner {
   void plan_layer(int site, Pass pass) {
     const std::vector<const Edit*> edits = edits_at(site, pass, is_layer_verb);
     if (edits.empty()) return;
-    const std::vector<const Edit*> others = edits_at(site, pass, forbids_reuse);
+    std::vector<const Edit*> others;
+    for (const NumberedEdit& e : effective(numbered(edits_at(site, pass, forbids_reuse)))) others.push_back(e.edit);
     std::vector<const Edit*> all = edits;
     all.insert(all.end(), others.begin(), others.end());
     std::set<std::string> written;
@@ -122,29 +134,52 @@ class Planner {
     for (const Steps& steps : cuts(all, run_.steps)) {
       CompiledPlan::LayerSection section{
           .site = site, .pass = pass, .steps = steps, .keeps = {}, .reuse = {}, .phrases = {}};
-      std::vector<const Edit*> reuses;
-      for (const Edit* edit : holding(edits, steps.begin)) {
-        if (std::holds_alternative<Reuse>(edit->verb)) reuses.push_back(edit);
-      }
       const std::string place = place_text(site_name(site), "", steps, run_.steps);
+      const auto [reuses, keeps] = layer_verbs(holding(edits, steps.begin));
       for (const Edit* edit : settle(reuses, "reuse the layer", place)) {
         for (const Edit* other : holding(others, steps.begin)) refuse_on_reused(*edit, *other, place);
+        for (const Edit* other : keeps) refuse_on_reused(*edit, *other, place);
         section.reuse = std::get<Reuse>(edit->verb);
         if (!written.contains(section.reuse->slot) && pass == Pass::denoise) {
           fail(ErrorCode::usage, "plan", "slot " + section.reuse->slot + " written before " + place, "no earlier keep",
                "later steps for " + edit->method);
         }
-        section.phrases.push_back(text_of(*edit) + " (" + edit->method + ")");
+        section.phrases.push_back(phrase(*edit));
       }
-      for (const Edit* edit : holding(edits, steps.begin)) {
-        const auto* keep = std::get_if<Keep>(&edit->verb);
-        if (keep == nullptr || section.reuse) continue;
-        written.insert(keep->slot);
-        section.keeps.push_back(*keep);
-        section.phrases.push_back(text_of(*edit) + " (" + edit->method + ")");
-      }
+      if (!section.reuse) keep(keeps, place, section, written);
       if (section.phrases.empty()) continue;
       append(layers_, from, std::move(section), [](const auto& a, const auto& b) { return a.phrases == b.phrases; });
+    }
+  }
+
+  // The branches of an evaluation in all of `steps`.
+  std::vector<Branch> evaluated(Pass pass, const Steps& steps) const {
+    const auto guided = [&](const Guide& g) { return g.steps.begin < steps.end && steps.begin < g.steps.end; };
+    if (pass == Pass::guide && std::ranges::any_of(declared_.hooks.guides, guided)) return {Branch::cond};
+    if (declared_.drop_guidance && declared_.drop_guidance->step < steps.end) return {declared_.drop_guidance->tail};
+    return branches_of(declared_);
+  }
+
+  static std::string phrase(const Edit& edit) { return text_of(edit) + " (" + edit.method + ")"; }
+
+  static std::pair<std::vector<const Edit*>, std::vector<const Edit*>> layer_verbs(
+      const std::vector<const Edit*>& edits) {
+    std::pair<std::vector<const Edit*>, std::vector<const Edit*>> out;
+    for (const Edit* edit : edits) (std::holds_alternative<Reuse>(edit->verb) ? out.first : out.second).push_back(edit);
+    return out;
+  }
+
+  // Slots are written in the order of their names; each has one writer.
+  static void keep(const std::vector<const Edit*>& keeps, const std::string& place, CompiledPlan::LayerSection& section,
+                   std::set<std::string>& written) {
+    std::map<std::string, std::vector<const Edit*>> by_slot;
+    for (const Edit* edit : keeps) by_slot[std::get<Keep>(edit->verb).slot].push_back(edit);
+    for (const auto& [slot, claims] : by_slot) {
+      for (const Edit* edit : settle(claims, "keep " + slot, place)) {
+        section.keeps.push_back(std::get<Keep>(edit->verb));
+        section.phrases.push_back(phrase(*edit));
+      }
+      written.insert(slot);
     }
   }
 

@@ -5,6 +5,8 @@
 
 namespace heddle {
 
+constexpr int most_kernel_terms = 8;
+
 bool Program::needs_own_lane() const {
   const auto reads = [](const BranchProgram& b) {
     // Functions and run-time terms may look at any lane; terms for each row belong to the rows of one.
@@ -16,12 +18,18 @@ bool Program::needs_own_lane() const {
 }
 
 int Program::calls() const {
+  const bool read = std::ranges::any_of(captures, [](const Capture& c) { return !c.raw; });
   int count = 0;
-  for (const BranchProgram& b : branches) {
-    if (!b.identity) count += 1 + static_cast<int>(b.extends.size());
+  for (size_t i = 0; i < branches.size(); ++i) {
+    const BranchProgram& b = branches[i];
+    const bool runs = b.weight != 0 || (read && i < base_count);
+    if (runs && !b.identity) count += 1 + static_cast<int>(b.extends.size());
   }
-  const bool raw = std::ranges::any_of(captures, [](const Capture& c) { return c.raw; });
-  return count + (raw ? 1 : 0);
+  return count;
+}
+
+bool Program::reads_raw() const {
+  return std::ranges::any_of(captures, [](const Capture& c) { return c.raw; });
 }
 
 std::string_view name_of(Tier tier) {
@@ -39,6 +47,7 @@ std::vector<std::string> why_not_plain(const Program& program) {
   say(any([](const BranchProgram& b) { return !b.terms.empty(); }), "score terms present");
   say(any([](const BranchProgram& b) { return b.tau != 1 || !b.segment_tempers.empty(); }), "temperature present");
   say(any([](const BranchProgram& b) { return !b.extends.empty(); }), "extra source");
+  say(any([](const BranchProgram& b) { return b.weight != 1 || !b.weights.empty(); }), "output weighed");
   say(program.branches.size() > 1, "several branches");
   say(any([](const BranchProgram& b) { return b.identity; }), "identity branch");
   say(any([](const BranchProgram& b) {
@@ -56,6 +65,11 @@ std::vector<std::string> why_not_plain(const Program& program) {
 std::vector<std::string> why_not(Tier tier, const Program* program) {
   if (program == nullptr || tier == Tier::reference) return {};
   std::vector<std::string> reasons = tier == Tier::plain ? why_not_plain(*program) : std::vector<std::string>{};
+  const bool many = std::ranges::any_of(program->branches, [](const BranchProgram& b) {
+    return kernel_terms(b.terms) > most_kernel_terms ||
+           std::ranges::any_of(b.extends, [](const Extend& e) { return kernel_terms(e.terms) > most_kernel_terms; });
+  });
+  if (many) reasons.push_back("more than " + std::to_string(most_kernel_terms) + " score terms in one softmax");
   if (program->rewrite) reasons.push_back("the map is rewritten: " + program->rewrite->reason);
   return reasons;
 }

@@ -40,8 +40,9 @@ struct Program {
 
   // False where lanes with this program may run as one batch.
   bool needs_own_lane() const;
-  // Softmaxes evaluated by one lane, raw captures included.
+  // Softmaxes evaluated by one lane for its output and its captures; a raw capture takes a plain one beside them.
   int calls() const;
+  bool reads_raw() const;
 };
 
 enum class Tier : uint8_t { plain, fused, reference };

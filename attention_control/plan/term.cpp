@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "kernels/core/error.h"
+#include "kernels/ops/elementwise.h"
 #include "kernels/ops/view.h"
 
 namespace heddle {
@@ -158,15 +159,58 @@ bool is_neutral(const TermForm& form) {
   return std::visit(Neutral{}, form);
 }
 
+int kernel_terms(const std::vector<Term>& terms) {
+  int count = 0, columns = 0;
+  for (const Term& term : terms) {
+    if (const auto* window = std::get_if<Window>(&term.form); window != nullptr && !term.at_run_time) {
+      count += (window->frames >= 0) + (window->height >= 0) + (window->width >= 0);
+    } else if (std::holds_alternative<Column>(term.form) && !term.at_run_time) {
+      columns = 1;
+    } else {
+      ++count;
+    }
+  }
+  return count + columns;
+}
+
+int64_t bytes_of(const TermForm& form, const SiteTokens& tokens) {
+  struct Bytes {
+    int64_t queries, keys;
+    const TokenLayout& layout;
+    int64_t operator()(const Labels& t) const {
+      return t.query.dim(0) * t.table.dim(1) * queries * 4 + t.key.dim(0) * keys * 8;
+    }
+    int64_t operator()(const Column& t) const { return t.bias.count() * 4; }
+    int64_t operator()(const Row& t) const { return t.bias.count() * 4 + keys * 8; }
+    int64_t operator()(const SegmentPair&) const { return 2 * queries * 4 + keys * 8; }
+    int64_t operator()(const Window& t) const {
+      int64_t bytes = 0;
+      for (const TokenSegment& s : layout) {
+        if (s.name != t.segment) continue;
+        for (const auto& [reach, extent] : {std::pair(t.frames, s.frames), {t.height, s.height}, {t.width, s.width}})
+          bytes += reach < 0 ? 0 : (extent + 1) * queries * 4 + keys * 8;
+      }
+      return bytes;
+    }
+    int64_t operator()(const Dense& t) const { return t.bias.count() * 4; }
+  };
+  return std::visit(Bytes{token_count(tokens.query), token_count(tokens.key), tokens.key}, form);
+}
+
 std::vector<ScoreTerm> lower(const TermForm& form, const AttentionSite& site, const SiteTokens& tokens) {
   return std::visit(Lowering(site, tokens), form);
 }
 
 std::vector<ScoreTerm> lower(const std::vector<Term>& terms, const TermPlace& place) {
   std::vector<ScoreTerm> out;
+  Tensor columns;  // all of them as one
   const auto put = [&](const TermForm& form) {
     const std::vector<ScoreTerm> one = lower(form, place.site, place.tokens);
-    out.insert(out.end(), one.begin(), one.end());
+    if (std::holds_alternative<Column>(form)) {
+      columns = columns.defined() ? add(columns, one[0].rows) : one[0].rows;
+    } else {
+      out.insert(out.end(), one.begin(), one.end());
+    }
   };
   for (const Term& term : terms) {
     if (!term.at_run_time) {
@@ -177,6 +221,7 @@ std::vector<ScoreTerm> lower(const std::vector<Term>& terms, const TermPlace& pl
       }
     }
   }
+  if (columns.defined()) out.push_back({.key_class = {}, .rows = columns});
   return out;
 }
 

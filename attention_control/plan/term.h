@@ -68,6 +68,10 @@ struct Term {
 bool has_rows(const TermForm& form);
 // True where the term changes no score.
 bool is_neutral(const TermForm& form);
+// How many terms of the kernel they become; all columns are one. A term made at run time counts as one.
+int kernel_terms(const std::vector<Term>& terms);
+// Bytes of what the kernel adds, for terms that are known before the run.
+int64_t bytes_of(const TermForm& form, const SiteTokens& tokens);
 // What the kernel adds. Error(internal) where sizes contradict the tokens.
 std::vector<ScoreTerm> lower(const TermForm& form, const AttentionSite& site, const SiteTokens& tokens);
 std::vector<ScoreTerm> lower(const std::vector<Term>& terms, const TermPlace& place);

@@ -12,6 +12,7 @@ namespace heddle {
 struct PromptToken {
   int64_t position = 0;  // among the text keys, 0 is the start token
   size_t begin = 0, end = 0;
+  int64_t id = 0;  // in the tokenizer's vocabulary
 };
 
 struct PromptTokens {

@@ -193,7 +193,10 @@ void AttentionModulation::declare_mask(PlanBuilder& plan, const SiteScope& site,
                            .form = Column{Tensor::from(std::span<const float>(hidden), {1, of.length})}}});
   }
   if (of.nouns.size() < 2 || steps.empty()) return;
-  site.during(steps).declare(Capture{.name = "attention_modulation", .keys = of.captured, .raw = true});
+  // The map of the step before is wanted at the first masked step, too.
+  const int read_from = object_mask.share == MapShare::layer_mean ? std::max(steps.begin - 1, 0) : steps.begin;
+  site.during({read_from, steps.end})
+      .declare(Capture{.name = "attention_modulation", .keys = of.captured, .raw = true});
   site.during(steps).declare(AddScore{
       {.text = "mask words of other objects",
        .form = SegmentPair{},

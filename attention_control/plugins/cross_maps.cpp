@@ -16,8 +16,7 @@ int64_t longer_side(const SiteTokens& tokens) {
   return std::max(tokens.query.front().height, tokens.query.front().width);
 }
 
-int64_t nearest_resolution(const RunShape& run) {
-  const double wanted = static_cast<double>(std::max(run.height, run.width)) / 4;
+int64_t nearest_resolution(const RunShape& run, double wanted) {
   int64_t best = 0;
   for (size_t i = 0; i < run.sites.size(); ++i) {
     if (run.sites[i].kind != AttentionKind::cross) continue;
@@ -35,14 +34,22 @@ int64_t reflected(int64_t i, int64_t extent) {
   return at < extent ? at : period - at;
 }
 
-}  // namespace
-
-std::vector<SiteScope> cross_sites(PlanBuilder& plan, std::optional<int> resolution) {
-  const int64_t side = resolution ? *resolution : nearest_resolution(plan.run());
+std::vector<SiteScope> cross_sites_of(PlanBuilder& plan, int64_t side) {
   return plan.sites({.kinds = {AttentionKind::cross},
                      .names = {},
                      .also = [side](const SiteScope& s) { return longer_side(s.tokens()) == side; },
                      .text = "cross-attention at a grid of " + std::to_string(side)});
+}
+
+}  // namespace
+
+std::vector<SiteScope> cross_sites(PlanBuilder& plan, std::optional<int> resolution) {
+  const double quarter = static_cast<double>(std::max(plan.run().height, plan.run().width)) / 4;
+  return cross_sites_of(plan, resolution ? *resolution : nearest_resolution(plan.run(), quarter));
+}
+
+std::vector<SiteScope> cross_sites_near(PlanBuilder& plan, std::optional<int> resolution, int side) {
+  return cross_sites_of(plan, resolution ? *resolution : nearest_resolution(plan.run(), side));
 }
 
 Tensor mean_map(const std::vector<AttentionMap>& maps, const Lane& lane, int64_t row) {

@@ -21,6 +21,9 @@ struct ParamWords<StepRule> {
 // latents' side, the published choice. Error(usage) where no site has that grid.
 std::vector<SiteScope> cross_sites(PlanBuilder& plan, std::optional<int> resolution);
 
+// The same; not given: the grid nearest to `side`.
+std::vector<SiteScope> cross_sites_near(PlanBuilder& plan, std::optional<int> resolution, int side);
+
 // Mean over sites (weighted by their heads) and heads of one lane's captured columns: [Nq,T] of one row.
 Tensor mean_map(const std::vector<AttentionMap>& maps, const Lane& lane, int64_t row);
 

@@ -56,10 +56,11 @@ void pack_queries(const BackwardJob& job, int64_t problem, int64_t block, float*
     const bool blind = i >= end - begin || std::isinf(lse[i]);
     to[job.lse_at() + i] = blind ? -masked_score : lse[i] * static_cast<float>(M_LOG2E);  // weights become 0
     if (i >= end - begin) continue;
-    float along = 0;
-    for (int64_t c = 0; c < out.dim; ++c)
-      along += static_cast<float>(d_out.row(i)[c]) * static_cast<float>(out.row(i)[c]);
-    to[job.shift_at() + i] = along - (d_lse ? d_lse[i] : 0.0f);
+    const T *d_row = d_out.row(i), *row = out.row(i);
+    FloatsVec along = hn::Zero(Floats());
+    for_vectors(out.dim, [&](int64_t c, auto part)
+                             HWY_ATTR { along = hn::MulAdd(load(d_row + c, part), load(row + c, part), along); });
+    to[job.shift_at() + i] = hn::GetLane(hn::SumOfLanes(Floats(), along)) - (d_lse ? d_lse[i] : 0.0f);
   }
 }
 
@@ -176,27 +177,37 @@ void add_part(const BackwardJob& job, const Terms& terms, float* head, int64_t p
 }
 
 template <typename T>
-void write_queries(const BackwardJob& job, int64_t problem, int64_t block, const float* head) {
+void write_queries(const BackwardJob& job, int64_t problem, int64_t block, const float* head, float* rows_at) {
   const int64_t begin = job.query_blocks.begin(block), rows = job.query_blocks.end(block) - begin, dim = job.sizes.dim;
   Tensor d_q = job.back.q;
   T* to = d_q.fill_data<T>() + problem / job.sizes.heads * d_q.stride(0) + problem % job.sizes.heads * dim +
           begin * d_q.stride(1);
-  for (int64_t i = 0; i < rows; ++i) {
-    for (int64_t c = 0; c < dim; ++c) {
-      float sum = 0;
-      for (int64_t part = 0; part < job.parts.pieces; ++part)
-        sum += head[job.d_queries_at(part, block) + c * query_rows + i];
-      to[i * d_q.stride(1) + c] = T(job.in.scale * sum);
-    }
-  }
+  const float* from = head + job.d_queries_at(0, block);
+  const int64_t parts = job.parts.pieces, part_step = job.d_queries_at(1, block) - job.d_queries_at(0, block);
+  const auto vectors = [&](int64_t c, int64_t i) HWY_ATTR {
+    LanesVec sum = hn::Zero(Lanes());
+    for (int64_t part = 0; part < parts; ++part)
+      sum = hn::Add(sum, hn::LoadU(Lanes(), from + part * part_step + c * query_rows + i));
+    return hn::Mul(hn::Set(Lanes(), job.in.scale), sum);
+  };
+  const auto one = [&](int64_t c, int64_t i) {
+    float sum = 0;
+    for (int64_t part = 0; part < parts; ++part) sum += from[part * part_step + c * query_rows + i];
+    return job.in.scale * sum;
+  };
+  write_transposed(dim, rows, vectors, one, rows_at, job.row_step(), to, d_q.stride(1));
 }
 
 template <typename T>
 void write_rows(Tensor to, int64_t problem, const float* from, int64_t step, float factor) {
-  const int64_t heads = to.dim(2), dim = to.dim(3);
+  const int64_t heads = to.dim(2), dim = to.dim(3), stride = to.stride(1);
+  const FloatsVec factors = hn::Set(Floats(), factor);
   T* out = to.fill_data<T>() + problem / heads * to.stride(0) + problem % heads * dim;
   for (int64_t i = 0; i < to.dim(1); ++i) {
-    for (int64_t c = 0; c < dim; ++c) out[i * to.stride(1) + c] = T(factor * from[i * step + c]);
+    const float* row = from + i * step;
+    T* into = out + i * stride;
+    for_vectors(dim,
+                [&](int64_t c, auto part) HWY_ATTR { store(hn::Mul(factors, load(row + c, part)), into + c, part); });
   }
 }
 
@@ -211,7 +222,7 @@ void run_step(const BackwardJob& job, BackwardStep step, int64_t problem, float*
     case BackwardStep::add:
       return with_terms(job.in, problem, [&](const auto& terms) { add_part<Op>(job, terms, head, index, workspace); });
     case BackwardStep::write:
-      if (!keys) return write_queries<T>(job, problem, index, head);
+      if (!keys) return write_queries<T>(job, problem, index, head, workspace);
       write_rows<T>(job.back.k, problem, head + job.d_keys_at(), job.dim_step(), job.in.scale);
       return write_rows<T>(job.back.v, problem, head + job.d_values_at(), job.value_dim_step(), 1.0f);
   }

@@ -32,9 +32,9 @@ struct BackwardJob {
         key_blocks(sizes.keys, 48, 12),
         key_spans(
             sizes.keys,
-            std::max<int64_t>(1, span_words / (4 * (sizes.dim + sizes.value_dim)) / key_blocks.size) * key_blocks.size,
+            std::max(least_span, span_words / (4 * (sizes.dim + sizes.value_dim)) / key_blocks.size) * key_blocks.size,
             key_blocks.size),
-        parts(key_spans.pieces, std::max<int64_t>(1, key_spans.pieces * sizes.problems() / least_tasks), 1) {}
+        parts(key_spans.pieces, (key_spans.pieces * sizes.problems() + least_tasks - 1) / least_tasks, 1) {}
 
   int64_t words(int64_t dim) const { return pairs ? (dim + 1) / 2 : dim; }
   int64_t key_rows() const { return pairs ? (sizes.keys + 1) / 2 : sizes.keys; }
@@ -69,10 +69,12 @@ struct BackwardJob {
   int64_t shift_at() const { return lse_at() + query_rows; }
   int64_t query_block_words() const { return shift_at() + query_rows; }
 
-  int64_t workspace_words() const { return 3 * key_blocks.size * query_rows; }
+  int64_t row_step() const { return panel_step(dim_step()); }  // of dQ's rows, while they are written
+  int64_t workspace_words() const { return std::max(3 * key_blocks.size, row_step()) * query_rows; }
 
   static constexpr int64_t span_words = 1 << 18;
-  static constexpr int64_t least_tasks = 8;  // whatever the number of threads: sums keep one order
+  static constexpr int64_t least_span = 6;   // tiles; for fewer, fetching the queries again costs more than it saves
+  static constexpr int64_t least_tasks = 8;  // about; whatever the number of threads: sums keep one order
 };
 
 }  // namespace heddle::cpu

@@ -28,7 +28,8 @@ template <typename T>
 void pack_chosen(const ColumnJob& job, int64_t problem, float* to) {
   const RowSource<T> k = rows_of<T>(job.in().k, problem, 0, job.sizes.keys);
   for (int64_t t = 0; t < job.columns(); ++t) {
-    for (int64_t c = 0; c < k.dim; ++c) to[t * job.key_step() + c] = static_cast<float>(k.row(job.of.keys[t])[c]);
+    Panel<FloatProduct>::by_feature(RowSource<T>{k.row(job.of.keys[t]), k.stride, 1, k.dim}, to + t * job.key_step(),
+                                    job.key_step());
   }
 }
 
@@ -117,10 +118,12 @@ void write_block(const ColumnJob& job, int64_t problem, int64_t block, const Col
   const int64_t dim = job.sizes.dim, heads = job.sizes.heads, row = heads * dim;
   float* d_lse = back.lse.fill_data<float>() + problem * job.sizes.queries + begin;
   T* d_q = back.q.fill_data<T>() + ((problem / heads * job.sizes.queries + begin) * heads + problem % heads) * dim;
-  for (int64_t i = 0; i < rows; ++i) {
-    d_lse[i] = -room.d_lse[i];
-    for (int64_t c = 0; c < dim; ++c) d_q[i * row + c] = T(job.in().scale * room.d_queries[c * query_rows + i]);
-  }
+  for (int64_t i = 0; i < rows; ++i) d_lse[i] = -room.d_lse[i];
+  const LanesVec scale = hn::Set(Lanes(), job.in().scale);
+  const auto vectors = [&](int64_t c, int64_t i)
+                           HWY_ATTR { return hn::Mul(scale, hn::LoadU(Lanes(), room.d_queries + c * query_rows + i)); };
+  const auto one = [&](int64_t c, int64_t i) { return job.in().scale * room.d_queries[c * query_rows + i]; };
+  write_transposed(dim, rows, vectors, one, room.rows, job.dim_step(), d_q, row);
 }
 
 // A run of blocks of one head; `d_keys` [T][dim_step] is this run's share of dK.

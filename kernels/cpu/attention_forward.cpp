@@ -43,7 +43,8 @@ struct ForwardJob {
   int64_t panel_words() const { return sizes.keys * key_step() + value_rows() * value_step(); }
   float* key_panel(int64_t slot) const { return panels + slot * panel_words(); }
   float* value_panel(int64_t slot) const { return key_panel(slot) + sizes.keys * key_step(); }
-  int64_t workspace_words() const { return (sizes.dim + sizes.value_dim + key_blocks.size) * query_rows; }
+  int64_t row_step() const { return panel_step((sizes.value_dim + 15) / 16 * 16); }
+  int64_t workspace_words() const { return (sizes.dim + sizes.value_dim + key_blocks.size + row_step()) * query_rows; }
 };
 
 }  // namespace
@@ -71,18 +72,23 @@ void pack(const ForwardJob& job, int64_t problem, int64_t slot) {
 // out = O^T / sum and lse = max + log(sum), for the queries [begin, end).
 template <typename T>
 void finish(const ForwardJob& job, int64_t problem, int64_t begin, int64_t end, const SoftmaxState& state, float unit,
-            const float* sums) {
+            const float* sums, float* rows) {
   const int64_t heads = job.sizes.heads, dim = job.sizes.value_dim;
   Tensor out = job.made.out, lse = job.made.lse;
   T* to = out.fill_data<T>() + ((problem / heads * job.sizes.queries + begin) * heads + problem % heads) * dim;
   float* to_lse = lse.fill_data<float>() + problem * job.sizes.queries + begin;
+  float share[query_rows];
   for (int64_t i = 0; i < end - begin; ++i) {
     const bool blind = state.maximum[i] <= masked_score / 2;
-    const float share = blind ? 0.0f : 1.0f / state.sum[i];
-    for (int64_t c = 0; c < dim; ++c) to[i * heads * dim + c] = T(sums[c * query_rows + i] * share);
+    share[i] = blind ? 0.0f : 1.0f / state.sum[i];
     to_lse[i] = blind ? -std::numeric_limits<float>::infinity()
                       : static_cast<float>(M_LN2) * (state.maximum[i] * unit + std::log2(state.sum[i]));
   }
+  const auto vectors = [&](int64_t c, int64_t i) HWY_ATTR {
+    return hn::Mul(hn::LoadU(Lanes(), sums + c * query_rows + i), hn::LoadU(Lanes(), share + i));
+  };
+  const auto one = [&](int64_t c, int64_t i) { return sums[c * query_rows + i] * share[i]; };
+  write_transposed(dim, end - begin, vectors, one, rows, job.row_step(), to, heads * dim);
 }
 
 template <class Op, typename T, class Terms>
@@ -128,7 +134,7 @@ void attend(const ForwardJob& job, const Terms& terms, int64_t problem, int64_t 
                  .steps = Panel<Op>::words_between(keys)},
                 n.value_dim, vectors, FromScaledC{state.factor});
   }
-  finish<T>(job, problem, begin, end, state, unit, sums);
+  finish<T>(job, problem, begin, end, state, unit, sums, scores + job.key_blocks.size * query_rows);
 }
 
 template <class Op, typename T>

@@ -12,6 +12,7 @@
 
 #include "kernels/core/tensor.h"
 #include "kernels/cpu/product-inl.h"
+#include "kernels/cpu/transpose-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace heddle::cpu::HWY_NAMESPACE {
@@ -48,7 +49,9 @@ struct Panel<FloatProduct> {
   template <typename T>
   static void by_feature(const RowSource<T>& x, float* to, int64_t step) {
     for (int64_t i = 0; i < x.count; ++i) {
-      for (int64_t c = 0; c < x.dim; ++c) to[i * step + c] = static_cast<float>(x.row(i)[c]);
+      const T* row = x.row(i);
+      float* out = to + i * step;
+      for_vectors(x.dim, [&](int64_t c, auto part) HWY_ATTR { store(load(row + c, part), out + c, part); });
     }
   }
   template <typename T>
@@ -58,9 +61,11 @@ struct Panel<FloatProduct> {
   // [d][row], summed over d as B.
   template <typename T>
   static void transposed(const RowSource<T>& x, float factor, float* to, int64_t step) {
-    for (int64_t i = 0; i < x.count; ++i) {
-      for (int64_t c = 0; c < x.dim; ++c) to[c * step + i] = factor * static_cast<float>(x.row(i)[c]);
-    }
+    const FloatsVec factors = hn::Set(Floats(), factor);
+    transpose(
+        x.count, x.dim, x.dim,
+        [&](int64_t i, int64_t c) HWY_ATTR { return hn::Mul(factors, load(x.row(i) + c, Whole())); },
+        [&](int64_t i, int64_t c) { return factor * static_cast<float>(x.row(i)[c]); }, to, step);
   }
 };
 
@@ -82,20 +87,48 @@ struct Panel<PairProduct> {
   // [row pair][d]
   static void by_row(const RowSource<BFloat16>& x, uint32_t* to, int64_t step) {
     for (int64_t i = 0; i < x.count; i += 2) {
-      const BFloat16* low = x.row(i);
-      const BFloat16* high = i + 1 < x.count ? x.row(i + 1) : nullptr;
       uint32_t* out = to + i / 2 * step;
-      for (int64_t c = 0; c < x.dim; ++c) out[c] = pair(low[c], high ? high[c] : BFloat16());
+      if (i + 1 < x.count)
+        join_rows(x.row(i), x.row(i + 1), x.dim, out);
+      else
+        for (int64_t c = 0; c < x.dim; ++c) out[c] = pair(x.row(i)[c], BFloat16());
     }
   }
   // [d pair][row]; the scale is applied to the scores, where nothing is rounded.
   static void transposed(const RowSource<BFloat16>& x, float, uint32_t* to, int64_t step) {
-    for (int64_t i = 0; i < x.count; ++i) {
-      for (int64_t c = 0; c < x.dim; c += 2) to[c / 2 * step + i] = pair(at(x, i, c), at(x, i, c + 1));
-    }
+    const auto word = [&](int64_t i, int64_t w) {
+      return std::bit_cast<float>(pair(at(x, i, 2 * w), at(x, i, 2 * w + 1)));
+    };
+    const auto words_at = [&](int64_t i, int64_t w) HWY_ATTR {
+      const hn::RebindToUnsigned<Floats> d32;
+      return hn::BitCast(Floats(), hn::LoadU(d32, reinterpret_cast<const uint32_t*>(x.row(i) + 2 * w)));
+    };
+    transpose(x.count, x.dim / 2, words(x.dim), words_at, word, reinterpret_cast<float*>(to), step);
+  }
+
+ private:
+  static void join_rows(const BFloat16* low, const BFloat16* high, int64_t dim, uint32_t* out) {
+    for_vectors(dim, [&](int64_t c, auto part) HWY_ATTR {
+      const hn::RebindToUnsigned<Floats> d32;
+      const auto below = hn::ShiftRight<16>(hn::BitCast(d32, load(low + c, part)));
+      store(hn::BitCast(Floats(), hn::Or(below, hn::BitCast(d32, load(high + c, part)))),
+            reinterpret_cast<float*>(out + c), part);
+    });
   }
 };
 #endif
+
+// Columns of a tile [dim][query_rows], scaled by the query, become rows of T; `rows` [query_rows][step] is room.
+template <typename T, class Vectors, class One>
+void write_transposed(int64_t dim, int64_t queries, const Vectors& vectors, const One& one, float* rows, int64_t step,
+                      T* to, int64_t stride) {
+  transpose(dim, queries, queries, vectors, one, rows, step);
+  for (int64_t i = 0; i < queries; ++i) {
+    const float* from = rows + i * step;
+    T* out = to + i * stride;
+    for_vectors(dim, [&](int64_t c, auto part) HWY_ATTR { store(load(from + c, part), out + c, part); });
+  }
+}
 
 }  // namespace heddle::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

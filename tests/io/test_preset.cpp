@@ -109,9 +109,9 @@ TEST(Preset, FaultsNameLineAndNearestKey) {
   EXPECT_EQ(why(head + "sampler:\n  stepz: 3\n"),
             "[p.yaml:5 sampler.stepz] wanted a known key; got \"stepz\"; try \"steps\"");
   EXPECT_EQ(why(head + "promt: x\n"), "[p.yaml:4 promt] wanted a known key; got \"promt\"; try \"prompt\"");
-  EXPECT_EQ(why(head + "task: video\n"), "[p.yaml:4 task] wanted generate | image_to_image | inpaint; got \"video\"");
+  EXPECT_EQ(why(head + "task: video\n"), "[p.yaml:4 task] wanted generate | image_to_image | inpaint | edit; got \"video\"");
   EXPECT_EQ(why(head + "task: inpant\n"),
-            "[p.yaml:4 task] wanted generate | image_to_image | inpaint; got \"inpant\"; try \"inpaint\"");
+            "[p.yaml:4 task] wanted generate | image_to_image | inpaint | edit; got \"inpant\"; try \"inpaint\"");
   EXPECT_EQ(why(head + "sampler: {name: eular}\n").substr(0, 60),
             "[p.yaml:4 sampler.name] wanted ddim | ddpm | pndm | lms | eu");
   EXPECT_EQ(why("heddle: 2\nmodel: x\n"), "[p.yaml:1 heddle] wanted a whole number, 1; got \"2\"");

@@ -27,7 +27,7 @@ const char* base_preset =
 
 // A preset file beside the fixtures' models, so that relative paths resolve as a user's would.
 std::string preset_file(const std::string& text) {
-  const std::string path = ::testing::TempDir() + "heddle_generate" + std::to_string(::getpid()) + ".yaml";
+  const std::string path = ::testing::TempDir() + "heddle_generate_" + std::to_string(getpid()) + ".yaml";
   std::ofstream(path) << text;
   return path;
 }

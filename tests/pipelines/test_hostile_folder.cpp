@@ -32,7 +32,7 @@ std::vector<fs::path> files_of(const fs::path& folder) {
 class BrokenFolder : public ::testing::Test {
  protected:
   void SetUp() override {
-    folder_ = fs::path(::testing::TempDir()) / ("heddle_broken" + std::to_string(::getpid()));
+    folder_ = fs::path(::testing::TempDir()) / ("heddle_broken_" + std::to_string(getpid()));
     set_memory_budget(memory_stats().in_use + (int64_t{256} << 20));
   }
   void TearDown() override {

@@ -61,7 +61,9 @@ TEST_P(MethodParity, FinalLatentsAndLossesAgreeWithTheOriginal) {
   const Preset preset = preset_from_json(c.node().at("preset").dump(), path, {.methods = method_names()});
   const RunResult result = generate(preset, path, model_at(find_model(preset.model, path)), {});
   const TensorMap expected = read_safetensors(root + GetParam() + ".safetensors");
-  EXPECT_LE(error_over_std(result.latents, expected.at("latents")), 5e-3);
+  const double error = error_over_std(result.latents, expected.at("latents"));
+  RecordProperty("error_over_std", std::to_string(error));
+  EXPECT_LE(error, 5e-3);
   // The method has to matter more than the tolerance, or the case shows nothing.
   EXPECT_GT(error_over_std(expected.at("plain"), expected.at("latents")), 5e-2);
   if (!c.has("losses")) return;

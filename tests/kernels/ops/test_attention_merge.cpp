@@ -121,9 +121,11 @@ TEST(AttentionMerge, NotANumberIsNotSwallowed) {
   const std::vector<float> bad{std::numeric_limits<float>::quiet_NaN()}, good{1};
   const auto lse = [](const std::vector<float>& v) { return Tensor::from(std::span<const float>(v), {1, 1, 1}); };
   const Tensor out = Tensor::full({1, 1, 1, 3}, 1);
-  for (const bool last : {false, true}) {
-    const std::vector<AttentionResult> parts{{out, lse(last ? good : bad)}, {out, lse(last ? bad : good)}};
+  const std::vector<std::pair<bool, bool>> broken{{true, false}, {false, true}, {true, true}};
+  for (const auto& [first, last] : broken) {
+    const std::vector<AttentionResult> parts{{out, lse(first ? bad : good)}, {out, lse(last ? bad : good)}};
     for (const float v : merge_attention(parts).out.to_vector()) EXPECT_TRUE(std::isnan(v));
+    EXPECT_TRUE(std::isnan(merge_attention(parts).lse.item()));
   }
 }
 

@@ -170,6 +170,17 @@ TEST(AttentionTerms, LowestNumberCountsAsMinusInfinity) {
   EXPECT_EQ(out(), want);
 }
 
+TEST(AttentionTerms, RowsMayBeAView) {
+  const Tensor x = testing::to_tensor({{2, 30, 2, 8}, testing::normals(1, 960)}, DType::f32);
+  const Tensor wide = testing::to_tensor({{2, 5, 30, 33}, testing::normals(2, 9900)}, DType::f32);
+  const Tensor view = slice(slice(wide, 1, 2, 4), 3, 1, 31);
+  ASSERT_FALSE(view.is_contiguous());
+  AttentionOptions seen, copied;
+  seen.terms = {{Tensor(), view}};
+  copied.terms = {{Tensor(), contiguous(view)}};
+  EXPECT_EQ(attention(x, x, x, seen).out.to_vector(), attention(x, x, x, copied).out.to_vector());
+}
+
 TEST(AttentionTerms, ZeroIsThePlainKernel) {
   AttentionCase test{.batch = 2, .heads = 2, .queries = 80, .keys = 111, .dim = 40, .value_dim = 40};
   for (const DType dtype : {DType::f32, DType::bf16}) {

@@ -1,0 +1,100 @@
+// One evaluation of all sites of a made-up run under a plan: outputs, captured maps, and the gradients of a random
+// linear function of both with respect to every q, k and v.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <set>
+
+#include "kernels/core/tape.h"
+#include "kernels/ops/view.h"
+#include "tests/attention_control/small_run.h"
+
+namespace heddle::testing {
+
+struct Evaluated {
+  std::vector<Tensor> outs, maps, gradients;
+};
+
+inline std::vector<std::string> capture_names(const CompiledPlan& plan) {
+  std::set<std::string> names;
+  for (const CompiledPlan::Section& s : plan.sections()) {
+    for (const Capture& c : s.program->captures) names.insert(c.name);
+  }
+  return {names.begin(), names.end()};
+}
+
+inline Evaluated evaluate(const CompiledPlan& plan, const Moment& moment, DType dtype, uint64_t seed) {
+  const RunShape& run = plan.run();
+  std::vector<Branch> branches{Branch::cond};
+  if (moment.pass != Pass::guide && run.guided) branches.insert(branches.begin(), Branch::uncond);
+  if (moment.pass != Pass::guide) {
+    for (const PredictionTerm& term : plan.predictions()) branches.push_back(term.branch);
+  }
+  const int64_t pictures = moment.pass == Pass::guide ? 1 : run.pictures;
+  Captures captures;
+  Bank bank;
+  AttentionContext context{.moment = moment,
+                           .lanes = lanes_of(run, branches, pictures),
+                           .plan = &plan,
+                           .captures = &captures,
+                           .bank = &bank};
+  const int64_t rows = context.lanes.back().end;
+  Tape tape;
+  std::vector<Tensor> watched;
+  Evaluated done;
+  for (const AttentionSite& site : run.sites) {
+    const Projections p = random_projections(run, site.depth, rows, seed + static_cast<uint64_t>(site.depth));
+    std::array<Tensor, 3> x;
+    for (size_t i = 0; i < 3; ++i) {
+      const Tensor& one = i == 0 ? p.q : i == 1 ? p.k : p.v;
+      watched.push_back(x[i] = tape.watch(to(one, dtype)));
+    }
+    done.outs.push_back(attend(site, run.tokens[static_cast<size_t>(site.depth)], x[0], x[1], x[2], context));
+  }
+  for (const std::string& name : capture_names(plan)) {
+    for (const AttentionMap& map : captures.at(name)) done.maps.push_back(map.values);
+  }
+  std::vector<Tensor> ys = done.outs, cotangents;
+  ys.insert(ys.end(), done.maps.begin(), done.maps.end());
+  // Maps are small numbers over many queries: their part of the loss is made as large as that of the outputs.
+  for (size_t i = 0; i < ys.size(); ++i)
+    cotangents.push_back(to(random_tensor(ys[i].shape(), 977 + i, i < done.outs.size() ? 1 : 8), ys[i].dtype()));
+  done.gradients = tape.gradients(ys, cotangents, watched);
+  return done;
+}
+
+// Differences over the deviation of what was expected (over 1e-3 where that is nearly constant).
+struct Distance {
+  double largest = 0, typical = 0;  // root mean square
+  void add(const Distance& other) {
+    largest = std::max(largest, other.largest);
+    typical = std::max(typical, other.typical);
+  }
+};
+
+inline Distance distance(const Tensor& got, const Tensor& expected) {
+  if (!(got.shape() == expected.shape())) return {INFINITY, INFINITY};
+  const std::vector<float> a = got.to_vector(), b = expected.to_vector();
+  const auto count = static_cast<double>(b.size());
+  double mean = 0, square = 0, worst = 0, total = 0;
+  for (const float v : b) mean += static_cast<double>(v) / count;
+  for (size_t i = 0; i < a.size(); ++i) {
+    const double difference = static_cast<double>(a[i]) - static_cast<double>(b[i]);
+    square += std::pow(static_cast<double>(b[i]) - mean, 2) / count;
+    total += difference * difference / count;
+    worst = std::isfinite(difference) && std::isfinite(worst) ? std::max(worst, std::fabs(difference)) : INFINITY;
+  }
+  const double deviation = std::max(std::sqrt(square), 1e-3);
+  return {worst / deviation, std::isfinite(worst) ? std::sqrt(total) / deviation : INFINITY};
+}
+
+inline Distance distance(const std::vector<Tensor>& got, const std::vector<Tensor>& expected) {
+  if (got.size() != expected.size()) return {INFINITY, INFINITY};
+  Distance worst;
+  for (size_t i = 0; i < got.size(); ++i) worst.add(distance(got[i], expected[i]));
+  return worst;
+}
+
+}  // namespace heddle::testing

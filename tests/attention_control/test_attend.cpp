@@ -1,0 +1,389 @@
+// attend() and attend_layer(): what an evaluation does with a plan, against plain attention on tensors changed by hand.
+#include "attention_control/plan/attend.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <limits>
+
+#include "kernels/core/error.h"
+#include "kernels/core/memory.h"
+#include "kernels/ops/elementwise.h"
+#include "tests/attention_control/evaluation.h"
+
+namespace heddle {
+namespace {
+
+using testing::Projections;
+using testing::site_at;
+using testing::small_run;
+
+using Declare = std::function<void(PlanBuilder&)>;
+
+CompiledPlan planned(const Declare& declare, const RunShape& run = small_run()) {
+  PlanBuilder plan(run);
+  plan.speaks("method", "p.yaml:1", "");
+  declare(plan);
+  return compile(plan);
+}
+
+// Lanes source.cond (rows 0, 1) and target.cond (rows 2, 3).
+struct Call {
+  explicit Call(const CompiledPlan* plan, int site_of = 1, const RunShape& run_of = small_run())
+      : run(run_of), site(static_cast<size_t>(site_of)), x(testing::random_projections(run, site_of, 4, 17)) {
+    context = {.moment = {.step = 0, .steps = 10},
+               .lanes = testing::lanes_of(run, {Branch::cond}, 2),
+               .plan = plan,
+               .captures = &captures};
+    context.bank = &bank;
+  }
+  Tensor operator()() { return attend(run.sites[site], run.tokens[site], x.q, x.k, x.v, context); }
+
+  RunShape run;
+  size_t site;
+  Projections x;
+  Captures captures;
+  Bank bank;
+  AttentionContext context;
+};
+
+bool same_bits(const Tensor& a, const Tensor& b) {
+  const std::vector<float> x = a.to_vector(), y = b.to_vector();
+  return x.size() == y.size() && std::memcmp(x.data(), y.data(), x.size() * sizeof(float)) == 0;
+}
+
+void expect_near(const Tensor& got, const Tensor& expected, double tolerance = 1e-5) {
+  EXPECT_LE(testing::distance(got, expected).largest, tolerance);
+}
+
+Tensor rows(const Tensor& x, int64_t begin, int64_t end) {
+  return slice(x, 0, begin, end);
+}
+
+// The source's rows in place of the target's.
+Tensor from_source(const Tensor& x) {
+  return concat({rows(x, 0, 2), rows(x, 0, 2)}, 0);
+}
+
+Tensor where(int64_t count, const std::function<bool(int64_t)>& inside) {
+  std::vector<float> values;
+  for (int64_t i = 0; i < count; ++i) values.push_back(inside(i) ? 1.0f : 0.0f);
+  return Tensor::from(std::span<const float>(values), {count});
+}
+
+const LaneRef source{.branch = {}, .member = 0};
+
+TEST(Attend, AnEmptyPlanIsThePlainRunBitForBit) {
+  const CompiledPlan empty = planned([](PlanBuilder&) {});
+  const CompiledPlan elsewhere =
+      planned([](PlanBuilder& plan) { site_at(plan, 0).declare(Temper{.tau = 2, .query = {}, .key = {}}); });
+  const CompiledPlan later = planned(
+      [](PlanBuilder& plan) { site_at(plan, 1).during({3}).declare(Temper{.tau = 2, .query = {}, .key = {}}); });
+  Call plain(nullptr);
+  const Tensor expected = plain();
+  for (const CompiledPlan* plan : {&empty, &elsewhere, &later}) {
+    Call call(plan);
+    const Tensor got = call();
+    EXPECT_TRUE(same_bits(got, expected));
+  }
+}
+
+TEST(Attend, AnEmptyPlanAllocatesNothingMore) {
+  const CompiledPlan empty = planned([](PlanBuilder&) {});
+  const auto bytes = [](const CompiledPlan* plan) {
+    Call call(plan);
+    trim_memory();
+    const int64_t before = memory_stats().in_use;
+    reset_peak_memory();
+    call();
+    return memory_stats().peak - before;
+  };
+  EXPECT_EQ(bytes(&empty), bytes(nullptr));
+}
+
+TEST(Attend, RowsWithoutKeysAreAnErrorUnlessTheyMayBe) {
+  std::vector<float> bias(35 * 11);
+  std::fill(bias.begin(), bias.begin() + 11, -std::numeric_limits<float>::infinity());  // query 0 sees nothing
+  for (const bool allowed : {false, true}) {
+    CompiledPlan plan = planned([&](PlanBuilder& p) {
+      site_at(p, 1).declare(AddScore{{.text = "mask",
+                                      .form = Dense{Tensor::from(std::span<const float>(bias), {1, 1, 35, 11})},
+                                      .at_run_time = {},
+                                      .empty_rows_are_zero = allowed}});
+    });
+    for (const Tier tier : {Tier::plain, Tier::reference}) {
+      plan.least = tier;
+      Call call(&plan);
+      if (allowed) {
+        const std::vector<float> first = slice(call(), 1, 0, 1).to_vector();
+        EXPECT_TRUE(std::ranges::all_of(first, [](float v) { return v == 0; }));
+      } else {
+        try {
+          call();
+          FAIL() << name_of(tier);
+        } catch (const Error& error) {
+          EXPECT_STREQ(
+              error.what(),
+              "[attention mid.block0.cross] wanted a mask that leaves each query a key; got queries without any");
+        }
+      }
+    }
+  }
+}
+
+TEST(Attend, TensorsThatContradictTheSiteAreRefused) {
+  const CompiledPlan empty = planned([](PlanBuilder&) {});
+  Call call(&empty);
+  call.x.k = slice(call.x.k, 1, 0, 10);
+  EXPECT_THROW(call(), Error);
+}
+
+TEST(Attend, BlendMovesTheOutputInARegion) {
+  const Tensor region = where(35, [](int64_t i) { return i % 7 < 3; });
+  const CompiledPlan plan = planned([&](PlanBuilder& p) {
+    site_at(p, 1).member(1).declare(Blend{.lane = source, .weight = 0.25, .region = region});
+  });
+  Call call(&plan), plain(nullptr);
+  const Tensor out = plain();
+  const Tensor weight = scale(reshape(region, {1, 35, 1, 1}), 0.25);
+  const Tensor moved = add(rows(out, 2, 4), multiply(subtract(rows(out, 0, 2), rows(out, 2, 4)), weight));
+  expect_near(call(), concat({rows(out, 0, 2), moved}, 0));
+}
+
+// Keys taken in one region and values in another: where they overlap both are taken.
+TEST(Attend, TakesInRegionsOverlap) {
+  const auto left = [](int64_t i) { return i % 7 < 4; };
+  const auto top = [](int64_t i) { return i / 7 < 2; };
+  const CompiledPlan plan = planned([&](PlanBuilder& p) {
+    site_at(p, 1).member(1).declare(Take{Role::k, source, where(35, left)});
+    site_at(p, 1).member(1).declare(Take{Role::v, source, where(35, top)});
+    site_at(p, 1).member(1).declare(Capture{.name = "looks", .keys = {1, 2}});
+  });
+  Call call(&plan);
+  const Tensor got = call();
+  Tensor expected;
+  for (const bool k : {false, true}) {
+    for (const bool v : {false, true}) {
+      Call plain(nullptr);
+      if (k) plain.x.k = from_source(plain.x.k);
+      if (v) plain.x.v = from_source(plain.x.v);
+      const Tensor here = reshape(where(35, [&](int64_t i) { return left(i) == k && top(i) == v; }), {1, 35, 1, 1});
+      const Tensor part = multiply(plain(), here);
+      expected = expected.defined() ? add(expected, part) : part;
+    }
+  }
+  expect_near(rows(got, 2, 4), rows(expected, 2, 4));
+  const auto map = [](bool taken) {
+    const CompiledPlan reads = planned([](PlanBuilder& p) {
+      site_at(p, 1).declare(Capture{.name = "looks", .keys = {1, 2}});
+    });
+    Call plain(&reads);
+    if (taken) plain.x.k = from_source(plain.x.k);
+    plain();
+    return plain.captures.at("looks").at(1).values;
+  };
+  const Tensor inside = reshape(where(35, left), {1, 35, 1}), outside = add_constant(scale(inside, -1), 1);
+  expect_near(call.captures.at("looks").at(0).values, add(multiply(map(true), inside), multiply(map(false), outside)));
+}
+
+TEST(Attend, ARegionThatIsEverywhereIsAPlainTake) {
+  const CompiledPlan plan = planned([&](PlanBuilder& p) {
+    site_at(p, 1).member(1).declare(Take{Role::v, source, Tensor::full({35}, 1)});
+  });
+  EXPECT_EQ(plan.sections().at(0).program->calls(), 1);
+  Call call(&plan), plain(nullptr);
+  plain.x.v = from_source(plain.x.v);
+  expect_near(call(), plain());
+}
+
+TEST(Attend, RegionsOfABranchAreItsOwn) {
+  const auto top = [](int64_t i) { return i / 7 < 2; };
+  const CompiledPlan plan = planned([&](PlanBuilder& p) {
+    site_at(p, 1).member(1).declare(AddBranch{.name = "more", .weight = 0.5});
+    site_at(p, 1).member(1).on("more").declare(Take{Role::v, source, where(35, top)});
+  });
+  Call call(&plan), plain(nullptr), taken(nullptr);
+  taken.x.v = from_source(taken.x.v);
+  const Tensor inside = reshape(where(35, top), {1, 35, 1, 1}), outside = add_constant(scale(inside, -1), 1);
+  const Tensor own = plain();
+  const Tensor more = add(multiply(taken(), inside), multiply(own, outside));
+  expect_near(rows(call(), 2, 4), rows(weighted_sum(1, own, 0.5, more), 2, 4));
+}
+
+TEST(Attend, AnIdentityBranchAloneIsV) {
+  const CompiledPlan plan = planned([](PlanBuilder& p) {
+    site_at(p, 0).declare(Weigh{.text = "", .constant = 0});
+    site_at(p, 0).declare(AddBranch{.name = "identity", .weight = 1, .identity = true});
+  });
+  Call call(&plan, 0);
+  EXPECT_TRUE(same_bits(call(), call.x.v));
+}
+
+TEST(Attend, RawCapturesReadTheNetworksOwnMap) {
+  const CompiledPlan plan = planned([](PlanBuilder& p) {
+    site_at(p, 1).declare(Temper{.tau = 0.5, .query = {}, .key = {}});
+    site_at(p, 1).declare(Gain{"gain", Tensor::full({11}, 3)});
+    site_at(p, 1).declare(Capture{.name = "edited", .keys = {1, 2, 3}});
+    site_at(p, 1).declare(Capture{.name = "raw", .keys = {1, 2, 3}, .raw = true});
+  });
+  const CompiledPlan reads = planned([](PlanBuilder& p) {
+    site_at(p, 1).declare(Capture{.name = "looks", .keys = {1, 2, 3}});
+  });
+  Call call(&plan), plain(&reads), tempered(&reads);
+  tempered.x.q = scale(tempered.x.q, 2);
+  call();
+  plain();
+  tempered();
+  for (size_t lane = 0; lane < 2; ++lane) {
+    expect_near(call.captures.at("raw").at(lane).values, plain.captures.at("looks").at(lane).values);
+    expect_near(call.captures.at("edited").at(lane).values,
+                tempered.captures.at("looks").at(lane).values);  // before gains
+  }
+}
+
+TEST(Attend, CapturesAreMeansOrHeadsInTheOrderAsked) {
+  std::vector<int64_t> all(11);
+  for (size_t i = 0; i < all.size(); ++i) all[i] = static_cast<int64_t>(i);
+  const CompiledPlan plan = planned([&](PlanBuilder& p) {
+    site_at(p, 1).member(1).declare(Capture{.name = "heads", .keys = all, .mean_over_heads = false});
+    site_at(p, 1).member(1).declare(Capture{.name = "mean", .keys = {7, 2, 7}});
+    p.speaks("another", "p.yaml:2", "");
+    site_at(p, 1).member(1).declare(Capture{.name = "mean", .keys = {7, 2, 7}});  // once is enough
+  });
+  Call call(&plan);
+  call();
+  ASSERT_EQ(call.captures.at("heads").size(), 1u);
+  ASSERT_EQ(call.captures.at("mean").size(), 1u);
+  const AttentionMap& heads = call.captures.at("heads")[0];
+  const AttentionMap& mean = call.captures.at("mean")[0];
+  EXPECT_EQ(heads.values.shape(), (Shape{2, 2, 35, 11}));
+  EXPECT_EQ(mean.values.shape(), (Shape{2, 35, 3}));
+  EXPECT_EQ(mean.keys, (std::vector<int64_t>{7, 2, 7}));
+  EXPECT_EQ(mean.lane.name, "target.cond");
+  EXPECT_EQ(mean.site.name, "mid.block0.cross");
+  const std::vector<float> h = heads.values.to_vector(), m = mean.values.to_vector();
+  const auto at = [&](size_t r, size_t head, size_t i, size_t j) { return h[((r * 2 + head) * 35 + i) * 11 + j]; };
+  for (size_t r = 0; r < 2; ++r) {
+    for (size_t i = 0; i < 35; ++i) {
+      for (size_t head = 0; head < 2; ++head) {
+        double total = 0;
+        for (size_t j = 0; j < 11; ++j) total += static_cast<double>(at(r, head, i, j));
+        EXPECT_NEAR(total, 1, 1e-5);
+      }
+      const float seven = (at(r, 0, i, 7) + at(r, 1, i, 7)) / 2, two = (at(r, 0, i, 2) + at(r, 1, i, 2)) / 2;
+      EXPECT_NEAR(m[(r * 35 + i) * 3], seven, 1e-6);
+      EXPECT_NEAR(m[(r * 35 + i) * 3 + 1], two, 1e-6);
+      EXPECT_EQ(m[(r * 35 + i) * 3], m[(r * 35 + i) * 3 + 2]);
+    }
+  }
+}
+
+// A weight that is made at run time acts on the output, never on the map that is read.
+TEST(Attend, WeightsLeaveCapturesAlone) {
+  const CompiledPlan plan = planned([](PlanBuilder& p) {
+    site_at(p, 1).declare(Take{Role::v, source, where(35, [](int64_t i) { return i < 9; })});
+    site_at(p, 1).declare(Weigh{.text = "half", .constant = 1, .at_run_time = [](const TermPlace&) {
+                                  return Tensor::full({1, 35}, 0.5f);
+                                }});
+    site_at(p, 1).declare(Capture{.name = "looks", .keys = {1, 2}});
+  });
+  const CompiledPlan reads = planned([](PlanBuilder& p) {
+    site_at(p, 1).declare(Capture{.name = "looks", .keys = {1, 2}});
+  });
+  Call call(&plan), plain(&reads);
+  call();
+  plain();
+  expect_near(call.captures.at("looks").at(1).values, plain.captures.at("looks").at(1).values);
+}
+
+TEST(Attend, LayersAreKeptAndReused) {
+  const CompiledPlan plan = planned([](PlanBuilder& p) {
+    site_at(p, 1).during({2, 3}).declare(
+        Keep{.slot = "cross", .text = "first rows", .combine = [](const Tensor& out, const std::vector<Lane>& lanes) {
+               return slice(out, 0, lanes[0].begin, lanes[0].end);
+             }});
+    site_at(p, 1).during({3}).declare(Reuse{.slot = "cross", .absorbs = {}});
+  });
+  Call call(&plan);
+  const Tensor residual = testing::random_tensor({4, 35, 8}, 1), result = testing::random_tensor({4, 35, 8}, 2);
+  int computed = 0;
+  const auto layer = [&](const Tensor& x, int step) {
+    call.context.moment.step = step;
+    return attend_layer(call.run.sites[1], x, call.context, [&](const Tensor& added) {
+      ++computed;
+      return added.defined() ? add(result, added) : result;
+    });
+  };
+  EXPECT_TRUE(same_bits(layer(residual, 1), add(residual, result)));
+  EXPECT_EQ(call.bank.bytes(), 0);
+  EXPECT_TRUE(same_bits(layer(residual, 2), add(residual, result)));
+  EXPECT_EQ(call.bank.bytes(), 2 * 35 * 8 * 4);
+  EXPECT_EQ(computed, 2);
+  const Tensor tail = testing::random_tensor({2, 35, 8}, 3);
+  EXPECT_TRUE(same_bits(layer(tail, 3), add(tail, rows(result, 0, 2))));
+  EXPECT_TRUE(same_bits(layer(tail, 9), add(tail, rows(result, 0, 2))));
+  EXPECT_EQ(computed, 2);
+  call.bank.clear();
+  EXPECT_THROW(layer(tail, 3), Error);
+}
+
+TEST(Attend, StopsBehindTheLastSiteThatIsRead) {
+  const CompiledPlan plan =
+      planned([](PlanBuilder& p) { site_at(p, 1).declare(Capture{.name = "looks", .keys = {1}}); });
+  Call before(&plan, 0), there(&plan, 1);
+  before.context.stop_after = there.context.stop_after = plan.last_capture(there.context.moment);
+  EXPECT_NO_THROW(before());
+  EXPECT_THROW(there(), StopEvaluation);
+  EXPECT_EQ(there.captures.at("looks").size(), 2u);
+}
+
+TEST(Attend, LanesThatAreAlikeGiveTheSameAloneOrTogether) {
+  const CompiledPlan plan =
+      planned([](PlanBuilder& p) { site_at(p, 1).declare(Temper{.tau = 2, .query = {}, .key = {}}); });
+  Call together(&plan);
+  const Tensor all = together();
+  Call alone(&plan);
+  alone.x = {rows(alone.x.q, 2, 4), rows(alone.x.k, 2, 4), rows(alone.x.v, 2, 4)};
+  alone.context.lanes = {alone.context.lanes[1]};
+  alone.context.lanes[0].begin = 0, alone.context.lanes[0].end = 2;
+  EXPECT_TRUE(same_bits(alone(), rows(all, 2, 4)));
+}
+
+// Labels, another source and live columns at 2048 tokens, forward and backward: never a buffer of tokens x tokens.
+TEST(Attend, NothingGrowsWithTheSquareOfTokens) {
+  RunShape run = small_run();
+  run.tokens[0] = {{{.name = "image", .height = 32, .width = 64}}, {{.name = "image", .height = 32, .width = 64}}};
+  constexpr int64_t tokens = 2048;
+  std::vector<int64_t> labels(tokens);
+  for (size_t i = 0; i < labels.size(); ++i) labels[i] = static_cast<int64_t>(i * 7 % 5);
+  const Tensor of_tokens = Tensor::from(std::span<const int64_t>(labels), {1, tokens});
+  const CompiledPlan plan = planned(
+      [&](PlanBuilder& p) {
+        const SiteScope here = site_at(p, 0);
+        here.declare(
+            AddScore{{.text = "labels", .form = Labels{of_tokens, of_tokens, testing::random_tensor({5, 5}, 3)}}});
+        here.declare(
+            AddScore{{.text = "near", .form = Window{.segment = "image", .frames = -1, .height = 20, .width = 40}}});
+        here.declare(Extend{.text = "source", .lane = source, .log_gain = 0.2, .key_scale = 1, .terms = {}});
+        here.declare(Capture{.name = "looks", .keys = {5, 900, 901, 2047}});
+      },
+      run);
+  Call call(&plan, 0, run);
+  call.x = testing::random_projections(run, 0, 4, 3);
+  trim_memory();
+  const int64_t before = memory_stats().in_use;
+  reset_peak_memory();
+  Tape tape;
+  call.x = {tape.watch(call.x.q), tape.watch(call.x.k), tape.watch(call.x.v)};
+  std::vector<Tensor> ys{call()};
+  for (const AttentionMap& map : call.captures.at("looks")) ys.push_back(map.values);
+  std::vector<Tensor> cotangents;
+  for (const Tensor& y : ys) cotangents.push_back(Tensor::full(y.shape(), 1));
+  const std::vector<Tensor> xs{call.x.q, call.x.k, call.x.v};
+  EXPECT_EQ(tape.gradients(ys, cotangents, xs).size(), 3u);
+  const int64_t one_map = tokens * tokens * 4;  // of one head of one row; there are eight
+  EXPECT_LT(memory_stats().peak - before, one_map);
+}
+
+}  // namespace
+}  // namespace heddle

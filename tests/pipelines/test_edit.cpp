@@ -1,0 +1,88 @@
+// Editing a picture: inverted states and final latents against diffusers' inversion and transcribed methods; what is
+// inverted comes back.
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "attention_control/plugins/registry.h"
+#include "io/json.h"
+#include "io/preset_file.h"
+#include "io/safetensors.h"
+#include "kernels/ops/view.h"
+#include "pipelines/generate.h"
+#include "tests/support/compare.h"
+
+namespace heddle {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::error_over_std;
+const std::string root = std::string(HEDDLE_FIXTURES) + "/methods/inversion/";
+
+// The case's preset with heddle's own spelling of its inversion.
+nlohmann::json preset_of(const nlohmann::json& c, const std::string& save) {
+  nlohmann::json preset = c.at("preset");
+  const nlohmann::json& inversion = c.at("inversion");
+  const int evaluations = inversion.at("iterations");
+  preset["source"]["prompt"] = inversion.at("prompt");
+  preset["inversion"] = {{"method", evaluations > 1 ? "fixed_point" : "ddim"},
+                         {"guidance", inversion.at("guidance")},
+                         {"iterations", std::max(evaluations - 1, 1)},
+                         {"hold", false},
+                         {"save", save}};
+  if (c.contains("attention")) {
+    preset["attention"] = c.at("attention");
+    for (auto& [name, settings] : preset["attention"][0].items()) {
+      if (settings.contains("use_inversion_trajectory")) {
+        preset["inversion"]["hold"] = settings["use_inversion_trajectory"];
+        settings.erase("use_inversion_trajectory");
+      }
+      if (settings.contains("source")) settings["source"].erase("image");
+    }
+  }
+  return preset;
+}
+
+std::vector<std::string> cases() {
+  const std::vector<std::string> names = method_names();
+  std::vector<std::string> out;
+  for (const auto& entry : fs::directory_iterator(root)) {
+    if (entry.path().extension() != ".json") continue;
+    const Json c = Json::read(entry.path().string());
+    const bool known =
+        !c.has("attention") || std::ranges::find(names, c.node().at("attention")[0].begin().key()) != names.end();
+    if (known) out.push_back(entry.path().stem().string());
+  }
+  std::ranges::sort(out);
+  return out;
+}
+
+class EditParity : public ::testing::TestWithParam<std::string> {};
+
+TEST_P(EditParity, InvertedStatesAndFinalLatentsAgree) {
+  const std::string path = root + GetParam() + ".json";
+  const std::string saved = ::testing::TempDir() + "heddle_inverted_" + std::to_string(getpid()) + ".safetensors";
+  const Preset preset =
+      preset_from_json(preset_of(Json::read(path).node(), saved).dump(), path, {.methods = method_names()});
+  Model model(find_model(preset.model, path), DType::f32);
+  const RunResult result = generate(preset, path, model, {});
+  const TensorMap expected = read_safetensors(root + GetParam() + ".safetensors");
+  std::vector<Tensor> states = split(read_safetensors(saved).at("trajectory"), 0, expected.at("inverted").dim(0));
+  std::ranges::reverse(states);  // the fixture begins with the clean picture
+  EXPECT_LE(error_over_std(concat(states, 0), expected.at("inverted")), 5e-3);
+  // A held source ends as the picture itself, where the original lets the last step's own result stand.
+  const int64_t from = preset.inversion->hold ? 1 : 0, rows = result.latents.dim(0);
+  EXPECT_LE(error_over_std(slice(result.latents, 0, from, rows), slice(expected.at("latents"), 0, from, rows)), 5e-3);
+  if (from > 0) {
+    EXPECT_EQ(slice(result.latents, 0, 0, 1).to_vector(), states.front().to_vector());
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Fixtures, EditParity, ::testing::ValuesIn(cases()),
+                         [](const auto& info) { return info.param; });
+
+}  // namespace
+}  // namespace heddle
