@@ -17,8 +17,10 @@ bool all_equal(const Tensor& x, float value) {
   return std::ranges::all_of(values, [&](float v) { return v == value; });
 }
 
+}  // namespace
+
 // An edit that changes nothing vanishes, so that a method at zero strength is the plain run, bit for bit.
-bool neutral(const Edit& edit) {
+bool is_neutral(const Edit& edit) {
   if (const auto* t = std::get_if<Temper>(&edit.verb)) return t->tau == 1;
   if (const auto* b = std::get_if<AddScore>(&edit.verb)) return !b->term.at_run_time && is_neutral(b->term.form);
   if (const auto* g = std::get_if<Gain>(&edit.verb)) return all_equal(g->factors, 1);
@@ -30,6 +32,8 @@ bool neutral(const Edit& edit) {
     return b->weight == 0 || b->lane.own() || (b->region.defined() && all_equal(b->region, 0));
   return false;
 }
+
+namespace {
 
 bool is_ordered(const Edit& edit) {
   return std::holds_alternative<Shaping>(edit.verb) || std::holds_alternative<Blend>(edit.verb);
@@ -219,7 +223,7 @@ class Merger {
 std::vector<NumberedEdit> effective(const std::vector<NumberedEdit>& edits) {
   std::vector<NumberedEdit> out;
   for (const NumberedEdit& e : edits) {
-    if (!neutral(*e.edit) && !on_vanished_branch(*e.edit, edits)) out.push_back(e);
+    if (!is_neutral(*e.edit) && !on_vanished_branch(*e.edit, edits)) out.push_back(e);
   }
   return out;
 }

@@ -9,6 +9,9 @@
 
 namespace heddle {
 
+// True for an edit that changes nothing: temperature 1, weight 0, a bias of zeros.
+bool is_neutral(const Edit& edit);
+
 struct NumberedEdit {
   size_t number = 0;  // among all declared
   const Edit* edit = nullptr;

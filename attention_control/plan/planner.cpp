@@ -263,6 +263,28 @@ void check_predictions(const PlanBuilder& declared) {
   }
 }
 
+// An edit of a branch that is not evaluated any more would silently do nothing. Branches that methods add are a kind of
+// guidance themselves and end with it.
+void check_dropped(const PlanBuilder& declared) {
+  if (!declared.drop_guidance) return;
+  const DropGuidance& drop = *declared.drop_guidance;
+  for (const Edit& edit : declared.edits()) {
+    const auto* capture = std::get_if<Capture>(&edit.verb);
+    const bool content = (capture != nullptr && capture->optional) || edit.steps.empty() || is_neutral(edit);
+    const bool gone = edit.lanes.branch && *edit.lanes.branch != drop.tail && *edit.lanes.branch != Branch::perturbed;
+    const int last = std::min(edit.steps.end, declared.run().steps);
+    if (content || !gone || !edit.passes.contains(Pass::denoise) || last <= drop.step) continue;
+    const std::string& site = declared.run().sites[static_cast<size_t>(edit.site)].name;
+    fail(ErrorCode::usage, "plan",
+         "the " + name_of(*edit.lanes.branch) + " branch at " +
+             place_text(site, "", {std::max(edit.steps.begin, drop.step), last}, last) + " for " + edit.method + " (" +
+             text_of(edit) + ")",
+         drop.method + " drops guidance from step " + std::to_string(drop.step) + " on and evaluates " +
+             name_of(drop.tail) + " alone",
+         "steps of " + edit.method + " that end before, a later gate, or `drop_guidance: false`");
+  }
+}
+
 }  // namespace
 
 CompiledPlan compile(const PlanBuilder& declared) {
@@ -270,6 +292,7 @@ CompiledPlan compile(const PlanBuilder& declared) {
   CompiledPlan plan;
   plan.run_ = declared.run();
   Planner(declared, plan.sections_, plan.layers_)();
+  check_dropped(declared);
   for (size_t i = 0; i < plan.sections_.size(); ++i)
     plan.by_site_[{plan.sections_[i].site, static_cast<int>(plan.sections_[i].pass)}].push_back(i);
   for (size_t i = 0; i < plan.layers_.size(); ++i)

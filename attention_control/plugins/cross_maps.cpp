@@ -5,6 +5,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "attention_control/plugins/grid_blur.h"
 #include "kernels/core/error.h"
 #include "kernels/ops/elementwise.h"
 #include "kernels/ops/view.h"
@@ -25,13 +26,6 @@ int64_t nearest_resolution(const RunShape& run, double wanted) {
       best = side;
   }
   return best;
-}
-
-int64_t reflected(int64_t i, int64_t extent) {
-  if (extent == 1) return 0;
-  const int64_t period = 2 * (extent - 1);
-  const int64_t at = ((i % period) + period) % period;
-  return at < extent ? at : period - at;
 }
 
 std::vector<SiteScope> cross_sites_of(PlanBuilder& plan, int64_t side) {

@@ -11,13 +11,6 @@
 namespace heddle {
 namespace {
 
-int64_t reflected(int64_t i, int64_t extent) {
-  if (extent == 1) return 0;
-  const int64_t period = 2 * (extent - 1);
-  const int64_t at = ((i % period) + period) % period;
-  return at < extent ? at : period - at;
-}
-
 std::vector<double> taps(double sigma, int64_t side) {
   int64_t count = static_cast<int64_t>(std::ceil(6 * sigma));
   count = std::min(count + 1 - count % 2, side - (side % 2 - 1));
@@ -46,6 +39,13 @@ Tensor along(const Tensor& x, const std::vector<double>& kernel, Place place) {
 }
 
 }  // namespace
+
+int64_t reflected(int64_t i, int64_t extent) {
+  if (extent == 1) return 0;
+  const int64_t period = 2 * (extent - 1);
+  const int64_t at = ((i % period) + period) % period;
+  return at < extent ? at : period - at;
+}
 
 Tensor blur_tokens(const Tensor& x, const TokenSegment& grid, double sigma) {
   const int64_t w = grid.width, h = grid.height;

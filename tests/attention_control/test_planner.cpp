@@ -311,7 +311,20 @@ TEST(Planner, BranchesThatAnEvaluationLacksAreNotRead) {
   };
   EXPECT_EQ(refusal({reads, drop(8, Branch::cond)}), "composed");
   EXPECT_NE(refusal({reads, drop(7, Branch::cond)}), "composed");
-  EXPECT_EQ(refusal({reads, drop(7, Branch::uncond)}), "composed");  // the reader is gone by then
+  EXPECT_NE(refusal({reads, drop(7, Branch::uncond)}), "composed");  // the reader is gone by then
+}
+
+TEST(Planner, EditsOfABranchThatGuidanceDroppedAreRefused) {
+  const Declaration gate{"gate", "p.yaml:9", "", [](PlanBuilder& plan) {
+                           plan.drop_guidance = DropGuidance{.method = "gate", .step = 4, .tail = Branch::uncond};
+                         }};
+  const Verb warm = Temper{.tau = 0.7, .query = {}, .key = {}};
+  EXPECT_EQ(refusal({gate, at("edit", 0, warm, {0, 4})}), "composed");
+  EXPECT_EQ(refusal({gate, at("edit", 0, Temper{.tau = 1, .query = {}, .key = {}})}), "composed");
+  const std::string said = refusal({gate, at("edit", 0, warm, {2, 8})});
+  EXPECT_NE(said.find("the cond branch"), std::string::npos) << said;
+  EXPECT_NE(said.find("steps 4-7 for edit"), std::string::npos) << said;
+  EXPECT_NE(said.find("gate drops guidance from step 4 on"), std::string::npos) << said;
 }
 
 TEST(Planner, CutsWhereEditsBeginAndEnd) {
