@@ -26,12 +26,10 @@ class Control {
 
   // Null before compile() and where nothing was asked for.
   const CompiledPlan* plan() const { return methods_.empty() ? nullptr : plan_.get(); }
-  CompiledPlan* plan() { return methods_.empty() ? nullptr : plan_.get(); }
 
   // A context for one evaluation; captures of the one before are let go.
   AttentionContext context(const Moment& moment, const std::vector<Lane>& lanes);
   const Captures& captures() const { return captures_; }
-  const Bank& bank() const { return bank_; }
 
   // A method of the pipeline itself (maps to save), declared after those of the preset.
   void add(AskedMethod method) { methods_.push_back(std::move(method)); }

@@ -222,7 +222,6 @@ PlanTotals totals(const CompiledPlan& plan) {
   }
   t.planned_sites = static_cast<int>(planned.size());
   for (int step = 0; step < steps; ++step) t.guided_steps += plan.guides_at(step) ? 1 : 0;
-  t.rows_after_gate = plan.drop_guidance() ? 1 : 0;
   return t;
 }
 

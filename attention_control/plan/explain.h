@@ -34,7 +34,6 @@ struct PlanTotals {
   int64_t extra_flops = 0;    // over the run
   int64_t layers_reused = 0;  // layer evaluations left out
   int guided_steps = 0;       // steps with a guiding pass
-  int rows_after_gate = 0;    // branches of each member from the gate on; 0: guidance is never dropped
 };
 
 std::vector<PlanRow> explain(const CompiledPlan& plan);
