@@ -17,9 +17,7 @@ namespace heddle {
 
 enum class Family : uint8_t { sd, sdxl };
 
-// The folder that a preset's `model:` means: a path (also beside the preset), or the name of a model that ships:
-// searched in $HEDDLE_MODELS, then where the program was installed, then where it was built. Error(usage) naming the
-// models there are.
+// The folder that a preset's `model:` means (pipelines/shelves.h). Error(usage) naming the models there are.
 std::string find_model(const std::string& name, const std::string& preset_path);
 
 class Model {
