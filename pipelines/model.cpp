@@ -40,7 +40,8 @@ std::string find_model(const std::string& name, const std::string& preset_path) 
       {.where = "model", .what = "a diffusers folder with model_index.json", .mark = "model_index.json"});
 }
 
-Model::Model(std::string folder, DType compute) : folder_(std::move(folder)), compute_(compute) {
+Model::Model(std::string folder, DType compute, const std::vector<LoraSettings>& loras, const std::string& beside)
+    : folder_(std::move(folder)), compute_(compute) {
   const Json index = Json::read(folder_ + "/model_index.json");
   const std::string name = pipeline_class(index);
   family_ = name.find("XL") != name.npos ? Family::sdxl : Family::sd;
@@ -53,6 +54,22 @@ Model::Model(std::string folder, DType compute) : folder_(std::move(folder)), co
            "a base model: refiners have one text encoder only");
     }
   }
+  for (const LoraSettings& l : loras) {
+    loras_.push_back(
+        {std::make_unique<LoraFile>(find_beside(l.file, beside)), l.weight, l.text_weight.value_or(l.weight)});
+    const LoraFile& file = *loras_.back().file;
+    const bool second = !file.layers(LoraPart::text_encoder_2).empty() && family_ != Family::sdxl;
+    if (second || !file.layers(LoraPart::text_encoder_3).empty())
+      fail(ErrorCode::input, file.path(), "a LoRA for this model's text encoders", "layers of one that it has not",
+           "a LoRA made for this kind of model");
+  }
+}
+
+PartLoras Model::loras_of(LoraPart part) const {
+  PartLoras out{.part = part};
+  for (const OpenLora& l : loras_)
+    out.loras.push_back({l.file.get(), part == LoraPart::denoiser ? l.weight : l.text_weight});
+  return out;
 }
 
 const std::vector<ClipTokenizer>& Model::tokenizers() {
@@ -67,9 +84,11 @@ const std::vector<ClipTokenizer>& Model::tokenizers() {
 const std::vector<std::unique_ptr<ClipText>>& Model::text_encoders() {
   const std::lock_guard lock(mutex_);
   if (text_encoders_.empty()) {
-    text_encoders_.push_back(load_component<ClipText, ClipTextConfig>(folder_ + "/text_encoder", compute_));
+    text_encoders_.push_back(load_component<ClipText, ClipTextConfig>(folder_ + "/text_encoder", compute_,
+                                                                      loras_of(LoraPart::text_encoder)));
     if (family_ == Family::sdxl) {
-      text_encoders_.push_back(load_component<ClipText, ClipTextConfig>(folder_ + "/text_encoder_2", compute_));
+      text_encoders_.push_back(load_component<ClipText, ClipTextConfig>(folder_ + "/text_encoder_2", compute_,
+                                                                        loras_of(LoraPart::text_encoder_2)));
     }
   }
   return text_encoders_;
@@ -77,7 +96,7 @@ const std::vector<std::unique_ptr<ClipText>>& Model::text_encoders() {
 
 UNet& Model::unet() {
   const std::lock_guard lock(mutex_);
-  if (!unet_) unet_ = load_component<UNet, UNetConfig>(folder_ + "/unet", compute_);
+  if (!unet_) unet_ = load_component<UNet, UNetConfig>(folder_ + "/unet", compute_, loras_of(LoraPart::denoiser));
   return *unet_;
 }
 
