@@ -2,6 +2,7 @@
 #include "kernels/layers/layers.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "kernels/ops/view.h"
 
@@ -62,6 +63,19 @@ Linear Linear::joined(const std::vector<Scope>& scopes, int64_t in, int64_t out_
   Linear layer(LinearWeight(concat(alike, 0), biases.empty() ? Tensor() : concat(biases, 0), scopes[0].compute()));
   for (size_t i = 0; i < weights.size(); ++i) scopes[i].release(weights[i]);
   return layer;
+}
+
+std::vector<Linear> Linear::split(const Scope& scope, const std::vector<int64_t>& ins, int64_t out) {
+  const Tensor weight = scope.take("weight", {out, std::accumulate(ins.begin(), ins.end(), int64_t{0})});
+  std::vector<Linear> layers;
+  int64_t begin = 0;
+  for (const int64_t in : ins) {
+    const Tensor bias = layers.empty() ? scope.take_f32("bias", {out}) : Tensor();
+    layers.push_back(Linear(LinearWeight(slice(weight, 1, begin, begin + in), bias, scope.compute())));
+    begin += in;
+  }
+  scope.release(weight);
+  return layers;
 }
 
 Linear Linear::matrix_or_1x1(const Scope& scope, int64_t in, int64_t out, Bias bias) {
