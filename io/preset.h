@@ -61,6 +61,14 @@ struct PreviewSettings {
   static Params<PreviewSettings> params();
 };
 
+// A file of low-rank adaptations (io/lora.h).
+struct LoraSettings {
+  std::string file;
+  double weight = 1;
+  std::optional<double> text_weight;  // of the text encoders; `weight` if not given
+  static Params<LoraSettings> params();
+};
+
 // A method and what it was given; the registry of methods reads `settings`.
 struct AttentionEntry {
   std::string name;
@@ -70,6 +78,7 @@ struct AttentionEntry {
 struct Preset {
   int heddle = 1;  // schema version
   std::string model;
+  std::vector<LoraSettings> lora;
   Task task = Task::generate;
   OneOrMany<std::string> prompt, negative;
   std::optional<WidthHeight> size;

@@ -56,6 +56,13 @@ Params<SourceImage> SourceImage::params() {
           "how far from the picture: 0 keeps it; without it 0.8, inpaint 1")};
 }
 
+Params<LoraSettings> LoraSettings::params() {
+  using L = LoraSettings;
+  return {need("file", &L::file, "safetensors file as PEFT, diffusers or kohya's scripts write it"),
+          opt("weight", &L::weight, range(-100, 100), "how much of it; 0 for none"),
+          opt("text_weight", &L::text_weight, range(-100, 100), "how much in the text encoders; weight if not given")};
+}
+
 Params<InversionSettings> InversionSettings::params() {
   using I = InversionSettings;
   return {opt("method", &I::method,
@@ -103,6 +110,7 @@ Params<Preset> Preset::params() {
   return {
       need("heddle", &P::heddle, range(1, 1), "version of this format"),
       need("model", &P::model, "a model that ships with heddle, or a diffusers folder"),
+      opt("lora", &P::lora, "low-rank adaptations laid over the model's weights, in order"),
       opt("task", &P::task, "what to do"),
       opt("prompt", &P::prompt, "what the picture shows; a list makes one picture for each"),
       opt("negative", &P::negative, "what it does not show; one for all prompts, or as many"),
