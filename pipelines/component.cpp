@@ -68,8 +68,11 @@ std::unique_ptr<Component> Component::load(const std::string& folder, DType comp
   if (name == "UNet2DConditionModel") return std::make_unique<UNetComponent>(folder, compute);
   if (name == "AutoencoderKL") return load_vae_component(folder, compute);
   if (name == "CLIPTextModel" || name == "CLIPTextModelWithProjection") return load_text_component(folder, compute);
+  if (name == "T5EncoderModel" || name == "UMT5EncoderModel") return load_t5_component(folder, compute);
   fail(ErrorCode::input, config.where(),
-       "UNet2DConditionModel, AutoencoderKL, CLIPTextModel or CLIPTextModelWithProjection", name);
+       "UNet2DConditionModel, AutoencoderKL, CLIPTextModel, CLIPTextModelWithProjection, T5EncoderModel or "
+       "UMT5EncoderModel",
+       name);
 }
 
 TensorMap Component::run(const TensorMap& inputs) const {
