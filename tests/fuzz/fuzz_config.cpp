@@ -1,5 +1,6 @@
-// config.json from any text, read as a UNet's, an autoencoder's and a text encoder's.
+// config.json from any text, read as a UNet's, an autoencoder's and those of text encoders.
 #include "encoders/text_clip.h"
+#include "encoders/text_t5.h"
 #include "encoders/vae_kl.h"
 #include "tests/fuzz/accept.h"
 #include "unet_dit/unet_config.h"
@@ -11,5 +12,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     testing::accept([&] { UNetConfig::from(json); });
     testing::accept([&] { VaeConfig::from(json); });
     testing::accept([&] { ClipTextConfig::from(json); });
+    testing::accept([&] { T5TextConfig::from(json); });
   });
 }
