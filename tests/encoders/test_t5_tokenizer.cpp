@@ -77,7 +77,9 @@ TEST(T5Tokenizer, agrees_with_transformers_on_hard_texts_in_every_form_of_folder
         EXPECT_EQ(json(got.ids), padded["ids"][i]) << length << ": " << texts[i];
         EXPECT_EQ(std::ranges::count(got.mask, 1), padded["tokens"][i]) << texts[i];
         for (size_t t = 0; t < got.ids.size(); ++t) {
-          if (got.mask[t] == 0) EXPECT_EQ(got.ids[t], tokenizer.pad());
+          if (got.mask[t] == 0) {
+            EXPECT_EQ(got.ids[t], tokenizer.pad());
+          }
         }
       }
     }
