@@ -1,6 +1,8 @@
 // The text side of T5's tokenizer.
 #include "encoders/t5_tokenizer.h"
 
+#include <algorithm>
+
 #include "kernels/core/error.h"
 
 namespace heddle {
@@ -62,16 +64,23 @@ PaddedText T5Tokenizer::encode_padded(std::string_view text, int64_t length) con
     fail(ErrorCode::usage, "length of a text", std::to_string(std::max<int64_t>(around, 1)) + " to 2^20 tokens",
          std::to_string(length));
   }
-  std::vector<int64_t> ids = ids_of(text);
-  const int64_t surplus = static_cast<int64_t>(ids.size()) + around - length;
-  if (surplus > 0)
-    files_.truncate_left ? ids.erase(ids.begin(), ids.begin() + surplus) : ids.erase(ids.end() - surplus, ids.end());
-  ids.insert(ids.begin(), before_.begin(), before_.end());
-  ids.insert(ids.end(), after_.begin(), after_.end());
-  PaddedText out{.ids = ids, .mask = std::vector<int64_t>(ids.size(), 1)};
-  const size_t padding = static_cast<size_t>(length) - ids.size();
-  out.ids.insert(files_.pad_left ? out.ids.begin() : out.ids.end(), padding, pad_);
-  out.mask.insert(files_.pad_left ? out.mask.begin() : out.mask.end(), padding, 0);
+  const std::vector<Piece> all = pieces(text);
+  const size_t count = std::min(all.size(), static_cast<size_t>(length - around));
+  const auto from = files_.truncate_left ? all.end() - static_cast<ptrdiff_t>(count) : all.begin();
+  PaddedText out;
+  const auto put = [&out](const Piece& piece, int64_t mask) {
+    out.ids.push_back(piece.id);
+    out.mask.push_back(mask);
+    out.pieces.push_back(piece);
+  };
+  const auto put_padding = [&] {
+    for (int64_t i = static_cast<int64_t>(count) + around; i < length; ++i) put({pad_, 0, 0}, 0);
+  };
+  if (files_.pad_left) put_padding();
+  for (const int64_t id : before_) put({id, 0, 0}, 1);
+  std::for_each(from, from + static_cast<ptrdiff_t>(count), [&](const Piece& piece) { put(piece, 1); });
+  for (const int64_t id : after_) put({id, 0, 0}, 1);
+  if (!files_.pad_left) put_padding();
   return out;
 }
 

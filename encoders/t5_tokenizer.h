@@ -39,6 +39,7 @@ bool holds_t5_tokenizer(const std::string& folder);
 struct PaddedText {
   std::vector<int64_t> ids;
   std::vector<int64_t> mask;  // 1 for ids of the text and its end, 0 for padding
+  std::vector<Piece> pieces;  // of each id, bytes of the text; empty ranges for its end and padding
 };
 
 class T5Tokenizer {

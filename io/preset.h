@@ -39,7 +39,8 @@ struct InversionSettings {
 struct TextSettings {
   LongPrompts long_prompts = LongPrompts::truncate;
   PromptWeights weights = PromptWeights::off;
-  std::optional<int> clip_skip;  // layers left out at the end, as diffusers counts them
+  std::optional<int> clip_skip;            // layers left out at the end, as diffusers counts them
+  std::optional<int> max_sequence_length;  // of T5's text; else the family's own: SD3 256, FLUX 512, its schnell 256
   static Params<TextSettings> params();
 };
 

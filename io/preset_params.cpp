@@ -53,7 +53,7 @@ Params<SourceImage> SourceImage::params() {
       opt("mask", &SourceImage::mask, "for inpaint: white is painted anew, black is kept"),
       opt("prompt", &SourceImage::prompt, "for edit: what the picture shows; a method's source prompt if not given"),
       opt("strength", &SourceImage::strength, range(0, 1),
-          "how far from the picture: 0 keeps it; without it 0.8, inpaint 1")};
+          "how far from the picture: 0 keeps it; without it 0.8, inpaint 1, SD3 and FLUX 0.6")};
 }
 
 Params<LoraSettings> LoraSettings::params() {
@@ -81,7 +81,9 @@ Params<TextSettings> TextSettings::params() {
   using T = TextSettings;
   return {opt("long_prompts", &T::long_prompts, "past 77 tokens: cut, or encode in chunks of 75"),
           opt("weights", &T::weights, "a1111: (words:1.3) weighs them; off: brackets are text"),
-          opt("clip_skip", &T::clip_skip, range(0, 11), "layers of the text encoder to leave out at the end")};
+          opt("clip_skip", &T::clip_skip, range(0, 11), "layers of the text encoder to leave out at the end"),
+          opt("max_sequence_length", &T::max_sequence_length, range(1, 512),
+              "tokens that T5 reads of a prompt (SD3, FLUX); without it 256, FLUX dev 512")};
 }
 
 Params<SdxlSettings> SdxlSettings::params() {

@@ -80,15 +80,29 @@ Params<SchedulerOverrides> SchedulerOverrides::params() {
   };
 }
 
+Params<SkipLayerSettings> SkipLayerSettings::params() {
+  using S = SkipLayerSettings;
+  return {need("layers", &S::layers, range(0, 1000), "blocks to leave out, such as [7, 8, 9] of SD3.5 medium"),
+          opt("scale", &S::scale, range(0, 100), "how strongly"),
+          opt("start", &S::start, range(0, 1), "share of the steps after which it begins"),
+          opt("stop", &S::stop, range(0, 1), "share of the steps before which it ends")};
+}
+
 Params<SamplerSettings> SamplerSettings::params() {
   using S = SamplerSettings;
   Params<S> own{
       opt("name", &S::name, one_of(names), "the sampler; without it, the one in scheduler_config.json"),
-      opt("steps", &S::steps, range(1, 1000), "denoising steps; without it 50, LCM 4"),
+      opt("steps", &S::steps, range(1, 1000),
+          "denoising steps; without it 50, SD3 and FLUX 28, LCM and FLUX schnell 4"),
       opt("sigmas", &S::sigmas, range(0, 1), "a flow model's sigmas before the shift, falling, one for each step"),
-      opt("guidance", &S::guidance, range(0, 100), "classifier-free guidance scale; without it 7.5, SDXL 5, LCM 8.5"),
+      opt("guidance", &S::guidance, range(0, 100),
+          "classifier-free guidance scale, of LCM and FLUX dev the embedded one; without it 7.5, SDXL 5, LCM 8.5, "
+          "SD3 7, FLUX dev 3.5, from a picture 7"),
+      opt("true_guidance", &S::true_guidance, range(0, 100),
+          "classifier-free guidance of LCM and FLUX, away from `negative`; off at 1 and below"),
       opt("guidance_rescale", &S::guidance_rescale, range(0, 1),
           "share of the guided prediction rescaled to the unguided spread"),
+      opt("skip_layer_guidance", &S::skip_layer_guidance, "of SD3.5: also away from its answer without some blocks"),
       opt("eta", &S::eta, range(0, 1), "noise DDIM adds in each step"),
   };
   return own.include(SchedulerOverrides::params());

@@ -25,12 +25,22 @@ struct SchedulerOverrides {
   static Params<SchedulerOverrides> params();
 };
 
+// Skip-layer guidance of SD3.5: beside classifier-free guidance, away from what the network says without some blocks.
+struct SkipLayerSettings {
+  std::vector<int> layers;
+  double scale = 2.8;
+  double start = 0.01, stop = 0.2;  // shares of the run between which it holds
+  static Params<SkipLayerSettings> params();
+};
+
 struct SamplerSettings : SchedulerOverrides {
   std::optional<std::string> name;            // "ddim", "euler" ...; else the class in scheduler_config.json
-  std::optional<int> steps;                   // else the family's own in diffusers: 50, LCM 4
+  std::optional<int> steps;                   // else the family's own in diffusers (pipelines/defaults.h)
   std::optional<std::vector<double>> sigmas;  // of flow models, before the shift, instead of the sampler's own
-  std::optional<double> guidance;             // else the family's own: 7.5, SDXL 5, LCM 8.5
+  std::optional<double> guidance;             // else the family's own; of distilled models the embedded value
+  std::optional<double> true_guidance;        // of distilled models: classifier-free guidance beside it
   double guidance_rescale = 0;
+  std::optional<SkipLayerSettings> skip_layer_guidance;
   double eta = 0;
   static Params<SamplerSettings> params();
 };

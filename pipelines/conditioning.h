@@ -1,4 +1,5 @@
-// From prompts to what the denoiser is told: text states of one or two encoders, pooled text, sizes, embedded guidance.
+// From prompts to what the denoiser is told: text states of one to three encoders, pooled text, sizes, embedded
+// guidance.
 #pragma once
 
 #include <optional>
@@ -16,18 +17,19 @@ struct TextRequest {
   std::vector<std::string> prompts;                   // one per picture
   std::optional<std::vector<std::string>> negatives;  // one per picture; not given: empty text, or SDXL's zeros
   TextSettings settings;
+  bool guided = true;  // negatives are wanted
 };
 
 struct TextStates {
   Tensor text;    // [B,L,D]
-  Tensor pooled;  // [B,P]; undefined without a second encoder
+  Tensor pooled;  // [B,P]; undefined in Stable Diffusion 1 and 2
 };
 
 struct EncodedText {
-  TextStates cond, uncond;  // of equal length L
+  TextStates cond, uncond;  // of equal length L; uncond undefined where not wanted
 };
 
-// Each distinct text is encoded once. Error(usage) as the tokenizer and PromptOptions say.
+// Each distinct text is encoded once. Error(usage) as the tokenizers, PromptOptions and check_text_settings say.
 EncodedText encode_text(Model& model, const TextRequest& request);
 
 // SDXL's sizes as the network reads them: original height and width, crop top and left, target height and width.

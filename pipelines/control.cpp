@@ -1,8 +1,8 @@
 // From the preset's `attention:` to a compiled plan.
 #include "pipelines/control.h"
 
-#include "encoders/prompt.h"
 #include "kernels/core/error.h"
+#include "pipelines/joint_text.h"
 
 namespace heddle {
 namespace {
@@ -16,21 +16,6 @@ void check_same(const std::vector<std::string>& given, const MethodPrompts& brou
   if (!same)
     fail(ErrorCode::usage, where, "the prompts of the method, or no `prompt`", "\"" + given[0] + "\"",
          "leave out `prompt`");
-}
-
-PromptTokens tokens_of(const ClipTokenizer& tokenizer, const std::string& text, const PromptOptions& options,
-                       int64_t length) {
-  PromptTokens out{.text = text, .tokens = {}, .end = 0, .length = length};
-  const std::vector<PromptChunk> chunks = chunk_prompt(tokenizer, text, options);
-  int64_t position = 0;
-  for (const PromptChunk& chunk : chunks) {
-    for (size_t i = 0; i < chunk.ids.size(); ++i, ++position) {
-      const Piece& piece = chunk.pieces[i];
-      if (piece.begin < piece.end) out.tokens.push_back({position, piece.begin, piece.end, chunk.ids[i]});
-      if (out.end == 0 && i > 0 && piece.begin == piece.end && chunk.ids[i] == tokenizer.eos()) out.end = position;
-    }
-  }
-  return out;
 }
 
 }  // namespace
@@ -79,20 +64,16 @@ AttentionContext Control::context(const Moment& moment, const std::vector<Lane>&
 
 std::vector<Member> run_members(Model& model, const Preset& preset, const std::optional<MethodPrompts>& brought,
                                 int64_t length) {
-  const PromptOptions options{.weights = preset.text.weights == PromptWeights::a1111,
-                              .long_prompts = preset.text.long_prompts == LongPrompts::chunks};
-  const ClipTokenizer& tokenizer = model.tokenizers().front();
   std::vector<Member> members;
+  const auto add = [&](const std::string& name, const std::string& prompt) {
+    members.push_back({name, prompt_tokens(model, prompt, preset.text, length)});
+  };
   if (brought) {
-    for (const auto& [name, prompt] : brought->members)
-      members.push_back({name, tokens_of(tokenizer, prompt, options, length)});
+    for (const auto& [name, prompt] : brought->members) add(name, prompt);
     return members;
   }
   const std::vector<std::string>& prompts = preset.prompt.values;
-  for (size_t i = 0; i < prompts.size(); ++i) {
-    const std::string name = prompts.size() == 1 ? "" : "prompt" + std::to_string(i);
-    members.push_back({name, tokens_of(tokenizer, prompts[i], options, length)});
-  }
+  for (size_t i = 0; i < prompts.size(); ++i) add(prompts.size() == 1 ? "" : "prompt" + std::to_string(i), prompts[i]);
   return members;
 }
 

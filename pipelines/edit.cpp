@@ -19,12 +19,11 @@ GuidedNetwork::Parts Generation::source_parts(double guidance) {
   if (!preset_.negative.values.empty()) request.negatives = {preset_.negative.values.front()};
   const EncodedText text = encode_text(model_, request);
   Conditioning cond{.text = text.cond.text}, uncond{.text = text.uncond.text};
-  if (cond_.time_ids.defined()) {
+  if (cond_.time_ids.defined())
     cond.time_ids = slice(cond_.time_ids, 0, 0, 1), uncond.time_ids = slice(uncond_.time_ids, 0, 0, 1);
-    cond.text_embeds = text.cond.pooled, uncond.text_embeds = text.uncond.pooled;
-  }
-  if (cond_.guidance.defined()) cond.guidance = slice(cond_.guidance, 0, 0, 1);
-  return {.network = model_.unet(),
+  if (cond_.text_embeds.defined()) cond.text_embeds = text.cond.pooled, uncond.text_embeds = text.uncond.pooled;
+  if (cond_.guidance.defined()) cond.guidance = uncond.guidance = slice(cond_.guidance, 0, 0, 1);
+  return {.network = model_.denoiser(),
           .schedule = *schedule_,
           .guidance = {.scale = guidance, .rescale = guidance_.rescale},
           .cond = cond,

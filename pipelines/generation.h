@@ -1,13 +1,10 @@
-// Generation: a run in progress, what its stages share. generate.cpp has the stages of every task, edit.cpp those of
-// task edit.
+// Generation: a run in progress, what its stages share. generate.cpp has the stages of every task, prompts.cpp
+// what their network is told, latents.cpp what they begin with and end in, edit.cpp the stages of task edit.
 #pragma once
 
 #include <memory>
 #include <optional>
-#include <string>
-#include <vector>
 
-#include "io/safetensors.h"
 #include "pipelines/conditioning.h"
 #include "pipelines/generate.h"
 #include "pipelines/guided_network.h"
@@ -36,18 +33,22 @@ class Generation {
   bool shares_noise() const;
   bool holds_source() const;
   void resolve();
+  void lay_out_steps();
   void read_noise();
   void encode_prompts();
+  void tell_sizes();
   void make_network();
   void prepare_latents();
   void prepare_edit();
   void draw_noise();
+  Tensor noise_of_file(const Shape& shape) const;
   const Tensor& held_state(int index) const;
   Tensor with_source(const Tensor& x, const Tensor& state) const;
   std::vector<Tensor> inverted(const Tensor& clean);
   GuidedNetwork::Parts source_parts(double guidance);
   Tensor encode_picture(const Tensor& picture);
   Tensor posterior(const Tensor& picture);
+  Tensor with_kept(const Tensor& x, int index) const;
   Tensor standard_normals(const Shape& shape);
   Tensor noise_of_step(const Shape& shape);
   Tensor after_step(const Evaluation& at, const Tensor& x, const Tensor& clean);
@@ -57,21 +58,18 @@ class Generation {
   const std::string& path_;
   Model& model_;
   RunEvents events_;
-
   int64_t pictures_ = 0;
   Shape latent_shape_;
   std::optional<Schedule> schedule_;
   std::unique_ptr<Generator> generator_;
-  TensorMap given_noise_;
+  Tensor given_noise_;  // as the file has it
   Guidance guidance_;
-  bool embedded_guidance_ = false;
   Control control_;
   Conditioning cond_, uncond_;  // one row a picture
   std::optional<GuidedNetwork> network_;
   WordMaps* word_maps_ = nullptr;  // owned by control_
   int begin_ = 0;
-  Tensor start_;                    // the state before the first evaluation
-  Tensor noise_;                    // [n,C,h,w]
+  Tensor start_, noise_;            // [n,C,h,w]: the state before the first evaluation, and what is random in it
   Tensor source_, mask_;            // clean latents and latent mask of inpainting without extra channels
   std::vector<Tensor> trajectory_;  // of task edit: the source's state before each evaluation, and the clean one
   bool extra_channels_ = false;     // the network sees mask and masked picture itself

@@ -75,7 +75,6 @@ Tensor GuidedNetwork::predict(const Tensor& x, const Evaluation& at, Pass pass) 
   const Conditioning conditioning = each_part([&](Tensor Conditioning::*part) {
     std::vector<Tensor> rows;
     for (const Branch branch : branches) rows.push_back((branch == Branch::uncond ? parts_.uncond : parts_.cond).*part);
-    // Embedded guidance has no unconditional form: its networks run one branch.
     return rows[0].defined() ? concat(rows, 0) : Tensor();
   });
   const Moment moment = moment_of(at, pass);
@@ -86,11 +85,20 @@ Tensor GuidedNetwork::predict(const Tensor& x, const Evaluation& at, Pass pass) 
   if (control_.plan() != nullptr) {
     for (const auto& hook : control_.plan()->hooks().after_evaluation) hook(control_.captures(), moment, lanes);
   }
-  return guided(prediction, branches, at);
+  return guided(prediction, branches, at, without_blocks(rows, at));
 }
 
-Tensor GuidedNetwork::guided(const Tensor& prediction, const std::vector<Branch>& branches,
-                             const Evaluation& at) const {
+// Undefined where skip-layer guidance does not hold. The network by itself: no method has a part in it.
+Tensor GuidedNetwork::without_blocks(const Tensor& rows, const Evaluation& at) const {
+  if (!parts_.guidance.skip.hold_at(at.step, at.steps)) return {};
+  Conditioning conditioning = parts_.cond;
+  conditioning.skip_blocks = parts_.guidance.skip.blocks;
+  AttentionContext context;
+  return evaluate(rows, at, conditioning, context);
+}
+
+Tensor GuidedNetwork::guided(const Tensor& prediction, const std::vector<Branch>& branches, const Evaluation& at,
+                             const Tensor& skipped) const {
   if (branches.size() == 1) return prediction;
   const std::vector<Tensor> parts = split(prediction, 0, static_cast<int64_t>(branches.size()));
   const auto part = [&](Branch branch) {
@@ -98,6 +106,7 @@ Tensor GuidedNetwork::guided(const Tensor& prediction, const std::vector<Branch>
     return found == branches.end() ? Tensor() : parts[static_cast<size_t>(found - branches.begin())];
   };
   BranchPredictions of{.cond = part(Branch::cond), .uncond = part(Branch::uncond)};
+  if (skipped.defined()) of.more = scale(subtract(of.cond, skipped), parts_.guidance.skip.scale);
   if (control_.plan() != nullptr) {
     for (const PredictionTerm& term : control_.plan()->predictions()) {
       const Tensor more = scale(subtract(of.cond, part(term.branch)), term.scale(at.step, at.timestep));

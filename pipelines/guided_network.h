@@ -40,7 +40,9 @@ class GuidedNetwork {
   std::vector<Branch> branches_at(int step) const;
   Tensor evaluate(const Tensor& x, const Evaluation& at, const Conditioning& conditioning,
                   AttentionContext& context) const;
-  Tensor guided(const Tensor& prediction, const std::vector<Branch>& branches, const Evaluation& at) const;
+  Tensor without_blocks(const Tensor& rows, const Evaluation& at) const;
+  Tensor guided(const Tensor& prediction, const std::vector<Branch>& branches, const Evaluation& at,
+                const Tensor& skipped) const;
 
   Parts parts_;
   Control& control_;

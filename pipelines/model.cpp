@@ -2,27 +2,43 @@
 #include "pipelines/model.h"
 
 #include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
-#include <set>
 
 #include "io/file.h"
 #include "io/preset_file.h"
 #include "kernels/core/error.h"
-#include "pipelines/load_component.h"
 #include "pipelines/shelves.h"
 
 namespace heddle {
 namespace {
 
-std::string pipeline_class(const Json& index) {
+Family family_of(const Json& index) {
+  static const std::map<std::string, Family> known{{"StableDiffusionPipeline", Family::sd},
+                                                   {"StableDiffusionImg2ImgPipeline", Family::sd},
+                                                   {"StableDiffusionInpaintPipeline", Family::sd},
+                                                   {"LatentConsistencyModelPipeline", Family::sd},
+                                                   {"LatentConsistencyModelImg2ImgPipeline", Family::sd},
+                                                   {"StableDiffusionXLPipeline", Family::sdxl},
+                                                   {"StableDiffusionXLImg2ImgPipeline", Family::sdxl},
+                                                   {"StableDiffusionXLInpaintPipeline", Family::sdxl},
+                                                   {"StableDiffusion3Pipeline", Family::sd3},
+                                                   {"StableDiffusion3Img2ImgPipeline", Family::sd3},
+                                                   {"StableDiffusion3InpaintPipeline", Family::sd3},
+                                                   {"FluxPipeline", Family::flux},
+                                                   {"FluxImg2ImgPipeline", Family::flux},
+                                                   {"FluxInpaintPipeline", Family::flux}};
   const auto name = index.get<std::string>("_class_name");
-  static const std::set<std::string> known{"StableDiffusionPipeline",          "StableDiffusionImg2ImgPipeline",
-                                           "StableDiffusionInpaintPipeline",   "StableDiffusionXLPipeline",
-                                           "StableDiffusionXLImg2ImgPipeline", "StableDiffusionXLInpaintPipeline",
-                                           "LatentConsistencyModelPipeline",   "LatentConsistencyModelImg2ImgPipeline"};
-  if (known.contains(name)) return name;
-  fail(ErrorCode::input, index.where() + " _class_name", "a pipeline of Stable Diffusion 1, 2 or XL", name,
-       nearest_word(name, known));
+  const auto found = known.find(name);
+  if (found != known.end()) return found->second;
+  std::vector<std::string> names;
+  for (const auto& [each, family] : known) names.push_back(each);
+  fail(ErrorCode::input, index.where() + " _class_name", "a pipeline of Stable Diffusion 1, 2, XL or 3 or of FLUX.1",
+       name, nearest_word(name, names));
+}
+
+bool two_clip_encoders(Family family) {
+  return family == Family::sdxl || family == Family::sd3;
 }
 
 // [library, class] of a component; false where the index says null.
@@ -43,23 +59,30 @@ std::string find_model(const std::string& name, const std::string& preset_path) 
 Model::Model(std::string folder, DType compute, const std::vector<LoraSettings>& loras, const std::string& beside)
     : folder_(std::move(folder)), compute_(compute) {
   const Json index = Json::read(folder_ + "/model_index.json");
-  const std::string name = pipeline_class(index);
-  family_ = name.find("XL") != name.npos ? Family::sdxl : Family::sd;
+  family_ = family_of(index);
   if (family_ == Family::sdxl) zeros_for_no_negative_ = index.get_or<bool>("force_zeros_for_empty_prompt", true);
-  std::vector<std::string> needed{"tokenizer", "text_encoder", "unet", "vae", "scheduler"};
-  if (family_ == Family::sdxl) needed.insert(needed.end(), {"tokenizer_2", "text_encoder_2"});
+  if (family_ == Family::flux) t5_index_ = "_2";
+  if (family_ == Family::sd3 && has_component(index, "text_encoder_3")) t5_index_ = "_3";
+  std::vector<std::string> needed{"tokenizer", "text_encoder", denoiser_folder(family_), "vae", "scheduler"};
+  if (two_clip_encoders(family_)) needed.insert(needed.end(), {"tokenizer_2", "text_encoder_2"});
+  if (has_t5()) needed.insert(needed.end(), {"tokenizer" + t5_index_, "text_encoder" + t5_index_});
   for (const std::string& component : needed) {
     if (!has_component(index, component)) {
       fail(ErrorCode::input, index.where(), "a component " + component, "none",
-           "a base model: refiners have one text encoder only");
+           family_ == Family::sdxl ? "a base model: refiners have one text encoder only" : "a complete folder");
     }
   }
+  open_loras(loras, beside);
+}
+
+void Model::open_loras(const std::vector<LoraSettings>& loras, const std::string& beside) {
   for (const LoraSettings& l : loras) {
     loras_.push_back(
         {std::make_unique<LoraFile>(find_beside(l.file, beside)), l.weight, l.text_weight.value_or(l.weight)});
     const LoraFile& file = *loras_.back().file;
-    const bool second = !file.layers(LoraPart::text_encoder_2).empty() && family_ != Family::sdxl;
-    if (second || !file.layers(LoraPart::text_encoder_3).empty())
+    const bool second = !file.layers(LoraPart::text_encoder_2).empty() && family_ == Family::sd;
+    const bool third = !file.layers(LoraPart::text_encoder_3).empty() && t5_index_ != "_3";
+    if (second || third)
       fail(ErrorCode::input, file.path(), "a LoRA for this model's text encoders", "layers of one that it has not",
            "a LoRA made for this kind of model");
   }
@@ -76,7 +99,7 @@ const std::vector<ClipTokenizer>& Model::tokenizers() {
   const std::lock_guard lock(mutex_);
   if (tokenizers_.empty()) {
     tokenizers_.push_back(ClipTokenizer::load(folder_ + "/tokenizer"));
-    if (family_ == Family::sdxl) tokenizers_.push_back(ClipTokenizer::load(folder_ + "/tokenizer_2"));
+    if (two_clip_encoders(family_)) tokenizers_.push_back(ClipTokenizer::load(folder_ + "/tokenizer_2"));
   }
   return tokenizers_;
 }
@@ -86,7 +109,7 @@ const std::vector<std::unique_ptr<ClipText>>& Model::text_encoders() {
   if (text_encoders_.empty()) {
     text_encoders_.push_back(load_component<ClipText, ClipTextConfig>(folder_ + "/text_encoder", compute_,
                                                                       loras_of(LoraPart::text_encoder)));
-    if (family_ == Family::sdxl) {
+    if (two_clip_encoders(family_)) {
       text_encoders_.push_back(load_component<ClipText, ClipTextConfig>(folder_ + "/text_encoder_2", compute_,
                                                                         loras_of(LoraPart::text_encoder_2)));
     }
@@ -94,10 +117,27 @@ const std::vector<std::unique_ptr<ClipText>>& Model::text_encoders() {
   return text_encoders_;
 }
 
-UNet& Model::unet() {
+const T5Tokenizer& Model::t5_tokenizer() {
   const std::lock_guard lock(mutex_);
-  if (!unet_) unet_ = load_component<UNet, UNetConfig>(folder_ + "/unet", compute_, loras_of(LoraPart::denoiser));
-  return *unet_;
+  if (!t5_tokenizer_) t5_tokenizer_ = T5Tokenizer::load(folder_ + "/tokenizer" + t5_index_);
+  return *t5_tokenizer_;
+}
+
+const T5Text& Model::t5_encoder() {
+  const std::lock_guard lock(mutex_);
+  if (!t5_encoder_) {
+    const LoraPart part = t5_index_ == "_3" ? LoraPart::text_encoder_3 : LoraPart::text_encoder_2;
+    t5_encoder_ = load_component<T5Text, T5TextConfig>(folder_ + "/text_encoder" + t5_index_, compute_, loras_of(part));
+  }
+  return *t5_encoder_;
+}
+
+const OpenDenoiser& Model::opened_denoiser() {
+  const std::lock_guard lock(mutex_);
+  if (!denoiser_.network)
+    denoiser_ =
+        open_denoiser(folder_ + "/" + denoiser_folder(family_), family_, compute_, loras_of(LoraPart::denoiser));
+  return denoiser_;
 }
 
 VaeKl& Model::vae() {
@@ -107,8 +147,8 @@ VaeKl& Model::vae() {
 }
 
 int64_t Model::sample_size() {
-  const Json config = Json::read(folder_ + "/unet/config.json");
-  if (!config.has("sample_size")) return family_ == Family::sdxl ? 128 : 64;
+  const Json config = Json::read(folder_ + "/" + denoiser_folder(family_) + "/config.json");
+  if (!config.has("sample_size")) return family_ == Family::sd ? 64 : 128;
   const Json size = config.get<Json>("sample_size");
   const auto edge = size.is_array() && size.size() > 0 ? size[0].as<int64_t>() : size.as<int64_t>();
   if (edge < 1 || edge > 4096) fail(ErrorCode::input, config.where() + " sample_size", "1..4096", std::to_string(edge));

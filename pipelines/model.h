@@ -4,28 +4,28 @@
 
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "encoders/clip_tokenizer.h"
+#include "encoders/t5_tokenizer.h"
 #include "encoders/text_clip.h"
+#include "encoders/text_t5.h"
 #include "encoders/vae_kl.h"
 #include "io/json.h"
 #include "io/preset.h"
-#include "pipelines/load_component.h"
-#include "unet_dit/unet.h"
+#include "pipelines/open_denoiser.h"
 
 namespace heddle {
-
-enum class Family : uint8_t { sd, sdxl };
 
 // The folder that a preset's `model:` means (pipelines/shelves.h). Error(usage) naming the models there are.
 std::string find_model(const std::string& name, const std::string& preset_path);
 
 class Model {
  public:
-  // Reads model_index.json. Error(input) for a pipeline that is not of the Stable Diffusion family, and for LoRAs with
-  // layers that no component has. `beside`: the preset, beside which the files of LoRAs may lie.
+  // Reads model_index.json. Error(input) for a pipeline of another family than these, and for LoRAs with layers that no
+  // component has. `beside`: the preset, beside which the files of LoRAs may lie.
   Model(std::string folder, DType compute, const std::vector<LoraSettings>& loras = {}, const std::string& beside = "");
 
   const std::string& folder() const { return folder_; }
@@ -33,12 +33,18 @@ class Model {
   // SDXL: no negative prompt stands for zeros instead of the empty text.
   bool zeros_for_no_negative() const { return zeros_for_no_negative_; }
 
-  // One tokenizer and encoder, or SDXL's two.
+  // CLIP's: one tokenizer and encoder, or the two of SDXL and SD3.
   const std::vector<ClipTokenizer>& tokenizers();
   const std::vector<std::unique_ptr<ClipText>>& text_encoders();
-  UNet& unet();
+  // T5's of SD3 and FLUX. SD3 may do without it.
+  bool has_t5() const { return !t5_index_.empty(); }
+  const T5Tokenizer& t5_tokenizer();
+  const T5Text& t5_encoder();
+
+  const Denoiser& denoiser() { return *opened_denoiser().network; }
+  const DenoiserTraits& traits() { return opened_denoiser().traits; }
   VaeKl& vae();
-  int64_t sample_size();  // latent pixels along an edge that the UNet was made for
+  int64_t sample_size();  // latent pixels along an edge that the denoiser was made for
 
   // scheduler/scheduler_config.json, its text and its name for messages.
   std::string scheduler_text() const;
@@ -49,17 +55,22 @@ class Model {
     std::unique_ptr<LoraFile> file;
     double weight, text_weight;
   };
+  void open_loras(const std::vector<LoraSettings>& loras, const std::string& beside);
   PartLoras loras_of(LoraPart part) const;
+  const OpenDenoiser& opened_denoiser();
 
   std::string folder_;
   DType compute_;
   std::vector<OpenLora> loras_;
   Family family_ = Family::sd;
+  std::string t5_index_;  // what stands behind "tokenizer" and "text_encoder" of T5: "_3" of SD3, "_2" of FLUX
   bool zeros_for_no_negative_ = false;
   std::mutex mutex_;
   std::vector<ClipTokenizer> tokenizers_;
   std::vector<std::unique_ptr<ClipText>> text_encoders_;
-  std::unique_ptr<UNet> unet_;
+  std::optional<T5Tokenizer> t5_tokenizer_;
+  std::unique_ptr<T5Text> t5_encoder_;
+  OpenDenoiser denoiser_;
   std::unique_ptr<VaeKl> vae_;
 };
 

@@ -37,7 +37,7 @@ Tensor fitted(const Image& image, const WidthHeight& size) {
 }  // namespace
 
 WidthHeight run_size(const Preset& preset, const std::string& preset_path, Model& model) {
-  const auto factor = static_cast<int>(model.vae().config().factor());
+  const auto factor = static_cast<int>(model.vae().config().factor() * model.traits().patch);
   if (!preset.size && preset.source) {
     const Image picture = read_image(find_beside(preset.source->image, preset_path));
     const WidthHeight size{picture.width / factor * factor, picture.height / factor * factor};
@@ -48,8 +48,8 @@ WidthHeight run_size(const Preset& preset, const std::string& preset_path, Model
     return size;
   }
   if (!preset.size) {
-    const auto edge = static_cast<int>(model.sample_size()) * factor;
-    return {edge, edge};
+    const auto edge = static_cast<int>(model.sample_size() * model.vae().config().factor());
+    return {edge / factor * factor, edge / factor * factor};
   }
   for (const int edge : *preset.size) {
     if (edge % factor != 0) {

@@ -13,7 +13,8 @@ struct SourcePicture {
 };
 
 // The size of a run: the preset's, else the picture's own, else the checkpoint's; whole multiples of the autoencoder's
-// factor (a picture's own size is rounded down to them). Error(usage) where the preset's is none.
+// factor and the denoiser's patch (a picture's own size is rounded down to them). Error(usage) where the preset's is
+// none.
 WidthHeight run_size(const Preset& preset, const std::string& preset_path, Model& model);
 
 // Where the preset gives a size of another shape than the picture's, the picture is cut at its centre to that shape,

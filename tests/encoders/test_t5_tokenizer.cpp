@@ -77,6 +77,7 @@ TEST(T5Tokenizer, agrees_with_transformers_on_hard_texts_in_every_form_of_folder
         EXPECT_EQ(json(got.ids), padded["ids"][i]) << length << ": " << texts[i];
         EXPECT_EQ(std::ranges::count(got.mask, 1), padded["tokens"][i]) << texts[i];
         for (size_t t = 0; t < got.ids.size(); ++t) {
+          EXPECT_EQ(got.pieces[t].id, got.ids[t]);
           if (got.mask[t] == 0) {
             EXPECT_EQ(got.ids[t], tokenizer.pad());
           }
@@ -95,6 +96,9 @@ TEST(T5Tokenizer, reads_what_the_files_say_of_length_and_sides) {
   EXPECT_EQ(plain.encode_padded("a", 6).mask.back(), 0);
   EXPECT_EQ(stated.encode_padded("a", 6).mask.front(), 0);
   EXPECT_EQ(plain.encode_padded("a cat", 1).ids, std::vector<int64_t>{1});
+  EXPECT_EQ(plain.encode_padded("cat", 6).pieces.front().end, 3U);
+  EXPECT_EQ(plain.encode_padded("cat", 6).pieces.back().end, 0U);
+  EXPECT_EQ(stated.encode_padded("cat", 12).pieces.front().end, 0U);
   EXPECT_EQ(error_of([&] { plain.encode_padded("a", 0); }, "length 0"), ErrorCode::usage);
   EXPECT_EQ(error_of([&] { plain.encode_padded("a", int64_t{1} << 40); }, "length 2^40"), ErrorCode::usage);
 }

@@ -53,8 +53,8 @@ class LossGradient : public ::testing::TestWithParam<const char*> {
     const std::string text =
         "heddle: 1\nmodel: m\nprompt: a cat and a red hat\nattention: [ " + std::string(GetParam()) + " ]\n";
     Control control(preset_from_yaml(parse_yaml(text, "test"), {.methods = method_names()}));
-    const int64_t width = model().unet().config().cross_dim.front();
-    GuidedNetwork network({.network = model().unet(),
+    const int64_t width = model().traits().text_width;
+    GuidedNetwork network({.network = model().denoiser(),
                            .schedule = schedule_,
                            .guidance = {.scale = 5},
                            .cond = {.text = scale(normals({1, 77, width}, 2), 0.3)},

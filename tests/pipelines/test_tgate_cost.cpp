@@ -31,8 +31,8 @@ int64_t layer_flops(const AttentionSite& site, const SiteTokens& tokens, int64_t
 
 TEST(TGateCost, EqualsTheClosedFormOfItsSchedule) {
   Model model(folder, DType::f32);
-  const UNet& unet = model.unet();
-  const int64_t width = unet.config().cross_dim.front();
+  const Denoiser& unet = model.denoiser();
+  const int64_t width = model.traits().text_width;
   const auto tokens = unet.site_tokens(16, 16, 77);
   int64_t self = 0, cross = 0;
   for (size_t i = 0; i < tokens.size(); ++i)

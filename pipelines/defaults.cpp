@@ -1,0 +1,88 @@
+// A table of the families.
+#include "pipelines/defaults.h"
+
+#include "kernels/core/error.h"
+
+namespace heddle {
+namespace {
+
+struct Defaults {
+  int steps;
+  double guidance, strength;
+};
+
+// FLUX schnell is distilled from guidance and from steps, and told of neither.
+bool knows_no_guidance(Model& model) {
+  return model.family() == Family::flux && !model.traits().guidance_scale;
+}
+
+Defaults defaults_of(Task task, Model& model) {
+  const bool inpaint = task == Task::inpaint, from_picture = inpaint || task == Task::image_to_image;
+  switch (model.family()) {
+    case Family::sd3:
+      return {from_picture ? 50 : 28, 7, 0.6};
+    case Family::flux:
+      if (knows_no_guidance(model)) return {4, 0, 0.6};
+      return {28, from_picture ? 7 : 3.5, 0.6};
+    case Family::sdxl:
+      return {50, 5, inpaint ? 1 : 0.3};
+    case Family::sd:
+      break;
+  }
+  const double strength = inpaint ? 1 : 0.8;
+  return model.traits().guidance_dim > 0 ? Defaults{4, 8.5, strength} : Defaults{50, 7.5, strength};
+}
+
+SkipLayers skip_layers(const SkipLayerSettings& asked, const Preset& preset, Model& model) {
+  const char* where = "sampler.skip_layer_guidance";
+  const int64_t blocks = model.traits().blocks;
+  if (blocks == 0) fail(ErrorCode::usage, where, "a model of the SD3 family", "another");
+  if (!(*preset.sampler.guidance > 1))
+    fail(ErrorCode::usage, where, "sampler.guidance above 1", std::to_string(*preset.sampler.guidance));
+  if (!preset.attention.empty()) {
+    fail(ErrorCode::usage, where, "no attention methods: they have no part in what is said without blocks",
+         preset.attention.front().name, "one of the two");
+  }
+  SkipLayers out{.blocks = {}, .scale = asked.scale, .start = asked.start, .stop = asked.stop};
+  for (const int layer : asked.layers) {
+    if (layer >= blocks)
+      fail(ErrorCode::usage, std::string(where) + " layers", "blocks in 0.." + std::to_string(blocks - 1),
+           std::to_string(layer));
+    out.blocks.push_back(layer);
+  }
+  return out;
+}
+
+}  // namespace
+
+void fill_defaults(Preset& preset, Model& model) {
+  const Defaults defaults = defaults_of(preset.task, model);
+  SamplerSettings& sampler = preset.sampler;
+  if (!sampler.steps && sampler.sigmas) sampler.steps = static_cast<int>(sampler.sigmas->size());
+  if (!sampler.steps) sampler.steps = defaults.steps;
+  if (!sampler.guidance) sampler.guidance = defaults.guidance;
+  if (preset.source && !preset.source->strength && preset.task != Task::edit)
+    preset.source->strength = defaults.strength;
+}
+
+Guidance guidance_of(const Preset& preset, Model& model) {
+  const SamplerSettings& sampler = preset.sampler;
+  const bool distilled = model.traits().embeds_guidance() || knows_no_guidance(model);
+  if (knows_no_guidance(model) && *sampler.guidance > 1) {
+    fail(ErrorCode::usage, "sampler.guidance", "none: this model is told of none", std::to_string(*sampler.guidance),
+         "sampler.true_guidance");
+  }
+  if (sampler.true_guidance && !distilled)
+    fail(ErrorCode::usage, "sampler.true_guidance", "a model whose guidance is embedded", "another",
+         "sampler.guidance");
+  const bool guided = sampler.true_guidance.value_or(1) > 1;
+  if (guided && preset.negative.values.empty())
+    fail(ErrorCode::usage, "sampler.true_guidance", "a `negative` to guide away from", "none", "negative: \"\"");
+  Guidance out{.scale = distilled ? sampler.true_guidance.value_or(1) : *sampler.guidance,
+               .rescale = sampler.guidance_rescale,
+               .skip = {}};
+  if (sampler.skip_layer_guidance) out.skip = skip_layers(*sampler.skip_layer_guidance, preset, model);
+  return out;
+}
+
+}  // namespace heddle

@@ -1,0 +1,55 @@
+// What a run tells its network in each branch of guidance.
+#include "kernels/core/error.h"
+#include "pipelines/generation.h"
+
+namespace heddle {
+namespace {
+
+// One text per picture, from none, one for all, or as many as there are prompts.
+std::vector<std::string> per_picture(const std::vector<std::string>& texts, const Preset& preset, const char* key) {
+  const size_t prompts = preset.prompt.values.size();
+  if (texts.size() != 1 && texts.size() != prompts) {
+    fail(ErrorCode::usage, key, "one text or " + std::to_string(prompts), std::to_string(texts.size()));
+  }
+  std::vector<std::string> out;
+  for (size_t p = 0; p < prompts; ++p)
+    out.insert(out.end(), static_cast<size_t>(preset.images), texts[texts.size() == 1 ? 0 : p]);
+  return out;
+}
+
+}  // namespace
+
+void Generation::encode_prompts() {
+  TextRequest request{
+      .prompts = per_picture(preset_.prompt.values, preset_, "prompt"), .negatives = {}, .settings = preset_.text};
+  if (!preset_.negative.values.empty()) request.negatives = per_picture(preset_.negative.values, preset_, "negative");
+  const DenoiserTraits& traits = model_.traits();
+  const bool joint = model_.family() == Family::sd3 || model_.family() == Family::flux;
+  request.guided = !joint || guidance_.scale > 1 || !preset_.attention.empty();
+  const EncodedText text = encode_text(model_, request);
+  cond_.text = text.cond.text;
+  uncond_.text = text.uncond.text;
+  if (traits.pooled) {
+    cond_.text_embeds = text.cond.pooled;
+    uncond_.text_embeds = text.uncond.pooled;
+  }
+  if (traits.time_ids) tell_sizes();
+  const double guidance = *preset_.sampler.guidance;
+  if (traits.guidance_dim > 0) cond_.guidance = embed_guidance(guidance, traits.guidance_dim, pictures_);
+  if (traits.guidance_scale) cond_.guidance = Tensor::full({pictures_}, static_cast<float>(guidance));
+  uncond_.guidance = cond_.guidance;
+}
+
+void Generation::tell_sizes() {
+  const SdxlSettings& s = preset_.sdxl;
+  const WidthHeight size = *preset_.size, corner{0, 0};
+  cond_.time_ids =
+      time_ids(s.original_size.value_or(size), s.crop.value_or(corner), s.target_size.value_or(size), pictures_);
+  // As in diffusers, negative sizes count only where both are given.
+  const bool own = s.negative_original_size && s.negative_target_size;
+  uncond_.time_ids =
+      own ? time_ids(*s.negative_original_size, s.negative_crop.value_or(corner), *s.negative_target_size, pictures_)
+          : cond_.time_ids;
+}
+
+}  // namespace heddle
