@@ -29,6 +29,8 @@ def load_torch(args, dtype):
 def torch_call(model, class_name, inputs):
     if class_name == "AutoencoderKL":
         return model.decode(inputs["latent"]).sample if "latent" in inputs else model.encode(inputs["sample"]).latent_dist.mean
+    if class_name in ("SD3Transformer2DModel", "FluxTransformer2DModel"):
+        return model(**inputs).sample
     added = {k: inputs[k] for k in ("text_embeds", "time_ids") if k in inputs}
     return model(inputs["sample"], inputs["timestep"], inputs["encoder_hidden_states"],
                  added_cond_kwargs=added or None).sample
@@ -47,7 +49,7 @@ def run_torch(args):
     if args.runner == "torch_last":
         model = model.to(memory_format=torch.channels_last)
     call = torch.compile(torch_call) if args.runner == "torch_compile" else torch_call
-    first = "latent" if "latent" in inputs else "sample"
+    first = next(name for name in ("latent", "sample", "hidden_states") if name in inputs)
 
     def forward():
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast), torch.no_grad():

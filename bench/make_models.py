@@ -1,8 +1,8 @@
 """Full-size components with random f16 weights, and inputs for them, for the speed comparisons.
 
-    python bench/make_models.py FOLDER [sd15_unet sdxl_unet vae sd15 ...]
+    python bench/make_models.py FOLDER [sd15_unet sdxl_unet sd3 flux vae sd15 ...]
 
-`sd15` is a whole folder for `heddle bench preset`: the full-size UNet with a small text encoder and the shipped model's tokenizer and autoencoder.
+`sd3` is of the size of SD3 medium; `flux` has FLUX's widths but 2 double and 4 single blocks. `sd15` is a whole folder for `heddle bench preset`: the full-size UNet with a small text encoder and the shipped model's tokenizer and autoencoder.
 """
 import json
 import shutil
@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, FluxTransformer2DModel, SD3Transformer2DModel, UNet2DConditionModel
 from safetensors.torch import save_file
 
 SD15_UNET = dict(sample_size=64, cross_attention_dim=768, attention_head_dim=8)
@@ -20,6 +20,9 @@ SDXL_UNET = dict(
     up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"), transformer_layers_per_block=[1, 2, 10],
     use_linear_projection=True, addition_embed_type="text_time", addition_time_embed_dim=256,
     projection_class_embeddings_input_dim=2816)
+SD3 = dict(sample_size=128, num_layers=24, num_attention_heads=24, joint_attention_dim=4096, caption_projection_dim=1536,
+           pooled_projection_dim=2048, pos_embed_max_size=192)
+FLUX = dict(num_layers=2, num_single_layers=4, guidance_embeds=True)
 VAE = dict(block_out_channels=(128, 256, 512, 512), layers_per_block=2, latent_channels=4, sample_size=512,
            down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4)
 
@@ -37,9 +40,29 @@ def sdxl_added(batch):
                 time_ids=torch.tensor([[1024.0, 1024, 0, 0, 1024, 1024]] * batch))
 
 
+def sd3_inputs(batch, size, text):
+    g = torch.Generator().manual_seed(1)
+    randn = lambda *shape: torch.randn(shape, generator=g)
+    return dict(hidden_states=randn(batch, 16, size, size), timestep=torch.tensor([500.0] * batch),
+                encoder_hidden_states=randn(batch, text, 4096), pooled_projections=randn(batch, 2048))
+
+
+def flux_inputs(side, text):
+    g = torch.Generator().manual_seed(1)
+    randn = lambda *shape: torch.randn(shape, generator=g)
+    ids = torch.zeros(side, side, 3)
+    ids[..., 1] += torch.arange(side)[:, None]
+    ids[..., 2] += torch.arange(side)[None]
+    return dict(hidden_states=randn(1, side * side, 64), timestep=torch.tensor([0.5]), guidance=torch.tensor([3.5]),
+                encoder_hidden_states=randn(1, text, 4096), pooled_projections=randn(1, 768), img_ids=ids.reshape(-1, 3),
+                txt_ids=torch.zeros(text, 3))
+
+
 MODELS = {
     "sd15_unet": (UNet2DConditionModel, SD15_UNET, {"64": lambda: unet_inputs(2, 64, 768), "32": lambda: unet_inputs(2, 32, 768)}),
     "sdxl_unet": (UNet2DConditionModel, SDXL_UNET, {"64": lambda: unet_inputs(1, 64, 2048, **sdxl_added(1))}),
+    "sd3": (SD3Transformer2DModel, SD3, {"64": lambda: sd3_inputs(1, 64, 333)}),
+    "flux": (FluxTransformer2DModel, FLUX, {"4096": lambda: flux_inputs(64, 512), "64": lambda: flux_inputs(8, 512)}),
     "vae": (AutoencoderKL, VAE, {"64": lambda: dict(latent=torch.randn((1, 4, 64, 64), generator=torch.Generator().manual_seed(3)))}),
 }
 

@@ -13,6 +13,8 @@ void add_inspect(CLI::App& app);
 void add_bench(CLI::App& app);
 void add_explain(CLI::App& app);
 void add_methods(CLI::App& app);
+void add_judge(CLI::App& app);
+void add_promise(CLI::App& app);
 void add_completion(CLI::App& app);
 
 }  // namespace heddle::cli

@@ -12,6 +12,8 @@
 #include "io/png.h"
 #include "io/weights.h"
 #include "kernels/core/error.h"
+#include "unet_dit/flux.h"
+#include "unet_dit/sd3.h"
 #include "unet_dit/unet.h"
 
 namespace heddle::cli {
@@ -44,13 +46,27 @@ void print_summary(const std::string& label, const TensorSummary& s) {
   std::cout << "\n";
 }
 
-void inspect_sites(const std::string& folder) {
+template <class Network, class Config>
+std::vector<AttentionSite> sites_of(const std::string& folder) {
   Weights weights(folder);
-  const UNet unet(UNetConfig::from(Json::read(folder + "/config.json")), Scope(weights, DType::f32));
-  for (const AttentionSite& site : unet.sites()) {
-    std::cout << "    " << std::left << std::setw(34) << site.name
-              << (site.kind == AttentionKind::self ? "self " : "cross") << "  " << site.heads << " heads of "
-              << site.head_dim << "\n";
+  return Network(Config::from(Json::read(folder + "/config.json")), Scope(weights, DType::f32)).sites();
+}
+
+const char* kind_text(AttentionKind kind) {
+  const char* names[] = {"self", "cross", "joint", "temporal"};
+  return names[static_cast<int>(kind)];
+}
+
+// The sites of a denoiser; nothing for other components.
+void inspect_sites(const std::string& folder) {
+  const auto name = Json::read(folder + "/config.json").get_or<std::string>("_class_name", "");
+  std::vector<AttentionSite> sites;
+  if (name == "UNet2DConditionModel") sites = sites_of<UNet, UNetConfig>(folder);
+  if (name == "SD3Transformer2DModel") sites = sites_of<SD3Transformer, SD3Config>(folder);
+  if (name == "FluxTransformer2DModel") sites = sites_of<FluxTransformer, FluxConfig>(folder);
+  for (const AttentionSite& site : sites) {
+    std::cout << "    " << std::left << std::setw(34) << site.name << std::setw(5) << kind_text(site.kind) << "  "
+              << site.heads << " heads of " << site.head_dim << "\n";
   }
 }
 
@@ -68,7 +84,7 @@ void inspect_model(const fs::path& folder, bool sites) {
       std::cout << "    ";
       print_summary("", summarize(SafetensorsSet(find_weights((folder / key).string()))));
     }
-    if (key == "unet" && sites) inspect_sites((folder / key).string());
+    if (has_config && sites) inspect_sites((folder / key).string());
   }
 }
 
@@ -76,7 +92,7 @@ void inspect_component(const fs::path& folder, bool sites) {
   const Json config = Json::read((folder / "config.json").string());
   std::cout << config.node().dump(1) << "\n";
   print_summary("", summarize(SafetensorsSet(find_weights(folder.string()))));
-  if (sites && config.get_or<std::string>("_class_name", "") == "UNet2DConditionModel") inspect_sites(folder.string());
+  if (sites) inspect_sites(folder.string());
 }
 
 void inspect_tensors(const std::string& path) {
@@ -114,7 +130,7 @@ void add_inspect(CLI::App& app) {
       ->add_option("path", a->path,
                    "Model folder, component folder, .safetensors file or index, or a PNG that heddle or its kin made")
       ->required();
-  command->add_flag("--sites", a->sites, "Also list the attention sites of the UNet");
+  command->add_flag("--sites", a->sites, "Also list the attention sites of the denoiser");
   command->callback([a] {
     const fs::path path(a->path);
     std::error_code ignored;

@@ -34,6 +34,8 @@ int run(int argc, char** argv) {
   heddle::cli::add_bench(app);
   heddle::cli::add_explain(app);
   heddle::cli::add_methods(app);
+  heddle::cli::add_judge(app);
+  heddle::cli::add_promise(app);
   heddle::cli::add_completion(app);
   try {
     app.parse(argc, argv);

@@ -25,7 +25,7 @@ OpenRun open_run(const RunRequest& request) {
   set_threads(run.preset.threads);
   set_memory_budget(run.preset.memory_budget ? run.preset.memory_budget->bytes : 0);
   const DType compute = run.preset.dtype == Precision::bf16 ? DType::bf16 : DType::f32;
-  run.model = std::make_unique<Model>(find_model(run.preset.model, run.path), compute);
+  run.model = std::make_unique<Model>(find_model(run.preset.model, run.path), compute, run.preset.lora, run.path);
   return run;
 }
 

@@ -9,7 +9,7 @@ namespace heddle {
 
 enum class Task : uint8_t { generate, image_to_image, inpaint, edit };
 // samplers/inversion.h says what they do.
-enum class InversionMethod : uint8_t { ddim, fixed_point, second_order };
+enum class InversionMethod : uint8_t { ddim, fixed_point, second_order, solver };
 enum class Rng : uint8_t { torch_cpu, torch_cuda };
 enum class Precision : uint8_t { f32, bf16 };
 enum class LongPrompts : uint8_t { truncate, chunks };
@@ -61,6 +61,14 @@ struct PreviewSettings {
   static Params<PreviewSettings> params();
 };
 
+// A file of low-rank adaptations (io/lora.h).
+struct LoraSettings {
+  std::string file;
+  double weight = 1;
+  std::optional<double> text_weight;  // of the text encoders; `weight` if not given
+  static Params<LoraSettings> params();
+};
+
 // A method and what it was given; the registry of methods reads `settings`.
 struct AttentionEntry {
   std::string name;
@@ -70,6 +78,7 @@ struct AttentionEntry {
 struct Preset {
   int heddle = 1;  // schema version
   std::string model;
+  std::vector<LoraSettings> lora;
   Task task = Task::generate;
   OneOrMany<std::string> prompt, negative;
   std::optional<WidthHeight> size;

@@ -10,7 +10,7 @@ struct ParamWords<Task> {
 };
 template <>
 struct ParamWords<InversionMethod> {
-  static constexpr std::array<const char*, 3> words{"ddim", "fixed_point", "second_order"};
+  static constexpr std::array<const char*, 4> words{"ddim", "fixed_point", "second_order", "solver"};
 };
 template <>
 struct ParamWords<Rng> {
@@ -56,16 +56,25 @@ Params<SourceImage> SourceImage::params() {
           "how far from the picture: 0 keeps it; without it 0.8, inpaint 1")};
 }
 
+Params<LoraSettings> LoraSettings::params() {
+  using L = LoraSettings;
+  return {need("file", &L::file, "safetensors file as PEFT, diffusers or kohya's scripts write it"),
+          opt("weight", &L::weight, range(-100, 100), "how much of it; 0 for none"),
+          opt("text_weight", &L::text_weight, range(-100, 100), "how much in the text encoders; weight if not given")};
+}
+
 Params<InversionSettings> InversionSettings::params() {
   using I = InversionSettings;
-  return {
-      opt("method", &I::method, "fixed_point reconstructs best, second_order costs two evaluations a step, ddim one"),
-      opt("guidance", &I::guidance, at_least(0), "guidance of the inversion; the sampler's if not given"),
-      opt("iterations", &I::iterations, range(1, 1000), "rounds of fixed_point in each step"),
-      opt("hold", &I::hold, "the source follows the inverted states exactly"),
-      opt("offset", &I::offset, range(0, 100000), "steps by which the held source is ahead of the others at first"),
-      opt("save", &I::save, "safetensors file for the inverted states"),
-      opt("load", &I::load, "such a file, in place of inverting again")};
+  return {opt("method", &I::method,
+              "fixed_point reconstructs best, second_order costs two evaluations a step, ddim one; solver is a flow "
+              "model's "
+              "own sampler backwards"),
+          opt("guidance", &I::guidance, at_least(0), "guidance of the inversion; the sampler's if not given"),
+          opt("iterations", &I::iterations, range(1, 1000), "rounds of fixed_point in each step"),
+          opt("hold", &I::hold, "the source follows the inverted states exactly"),
+          opt("offset", &I::offset, range(0, 100000), "steps by which the held source is ahead of the others at first"),
+          opt("save", &I::save, "safetensors file for the inverted states"),
+          opt("load", &I::load, "such a file, in place of inverting again")};
 }
 
 Params<TextSettings> TextSettings::params() {
@@ -101,6 +110,7 @@ Params<Preset> Preset::params() {
   return {
       need("heddle", &P::heddle, range(1, 1), "version of this format"),
       need("model", &P::model, "a model that ships with heddle, or a diffusers folder"),
+      opt("lora", &P::lora, "low-rank adaptations laid over the model's weights, in order"),
       opt("task", &P::task, "what to do"),
       opt("prompt", &P::prompt, "what the picture shows; a list makes one picture for each"),
       opt("negative", &P::negative, "what it does not show; one for all prompts, or as many"),

@@ -146,6 +146,12 @@ Tensor Weights::take_any(const std::string& name) {
   return tensor;
 }
 
+std::vector<std::string> Weights::names() const {
+  std::vector<std::string> out;
+  for (const auto& [name, shard] : tensors_.names()) out.push_back(name);
+  return out;
+}
+
 std::vector<std::string> Weights::unused() const {
   std::vector<std::string> out;
   for (const auto& [name, shard] : tensors_.names()) {

@@ -49,6 +49,7 @@ class Weights final : public WeightSource {
   void release(const Tensor& tensor) override { tensors_.release(tensor); }
 
   const SafetensorsSet& tensors() const { return tensors_; }
+  std::vector<std::string> names() const;   // sorted
   std::vector<std::string> unused() const;  // sorted
   // Error(input) that names tensors no layer has taken: the checkpoint is of another model than its config says.
   void require_all_used() const;

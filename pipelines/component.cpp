@@ -8,6 +8,7 @@
 #include "kernels/core/tape.h"
 #include "kernels/ops/view.h"
 #include "pipelines/component_encoders.h"
+#include "pipelines/component_transformers.h"
 #include "pipelines/load_component.h"
 #include "unet_dit/unet.h"
 
@@ -66,12 +67,14 @@ std::unique_ptr<Component> Component::load(const std::string& folder, DType comp
   const Json config = Json::read(folder + "/config.json");
   const std::string name = class_of(config);
   if (name == "UNet2DConditionModel") return std::make_unique<UNetComponent>(folder, compute);
+  if (name == "SD3Transformer2DModel") return load_sd3_component(folder, compute);
+  if (name == "FluxTransformer2DModel") return load_flux_component(folder, compute);
   if (name == "AutoencoderKL") return load_vae_component(folder, compute);
   if (name == "CLIPTextModel" || name == "CLIPTextModelWithProjection") return load_text_component(folder, compute);
   if (name == "T5EncoderModel" || name == "UMT5EncoderModel") return load_t5_component(folder, compute);
   fail(ErrorCode::input, config.where(),
-       "UNet2DConditionModel, AutoencoderKL, CLIPTextModel, CLIPTextModelWithProjection, T5EncoderModel or "
-       "UMT5EncoderModel",
+       "UNet2DConditionModel, SD3Transformer2DModel, FluxTransformer2DModel, AutoencoderKL, CLIPTextModel, "
+       "CLIPTextModelWithProjection, T5EncoderModel or UMT5EncoderModel",
        name);
 }
 

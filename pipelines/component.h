@@ -1,4 +1,4 @@
-// One component folder (unet/, vae/, text_encoder/) run on named tensors, so that anyone can compare it with the
+// One component folder (unet/, transformer/, vae/, text_encoder/) run on named tensors, so that anyone can compare it with the
 // original.
 #pragma once
 

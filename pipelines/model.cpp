@@ -1,7 +1,6 @@
 // Opens diffusers folders.
 #include "pipelines/model.h"
 
-#include <cstdlib>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -10,40 +9,10 @@
 #include "io/preset_file.h"
 #include "kernels/core/error.h"
 #include "pipelines/load_component.h"
+#include "pipelines/shelves.h"
 
 namespace heddle {
 namespace {
-
-namespace fs = std::filesystem;
-
-// Folders that hold shipped models, in the order in which they are searched.
-std::vector<fs::path> model_shelves() {
-  std::vector<fs::path> shelves;
-  if (const char* own = std::getenv("HEDDLE_MODELS")) shelves.emplace_back(own);
-  std::error_code ignored;
-  const fs::path program = fs::read_symlink("/proc/self/exe", ignored);
-  if (!ignored) shelves.push_back(program.parent_path().parent_path() / "share" / "heddle" / "models");
-  shelves.emplace_back(HEDDLE_MODELS_DIR);
-  return shelves;
-}
-
-bool is_model(const fs::path& folder) {
-  std::error_code ignored;
-  return fs::exists(folder / "model_index.json", ignored);
-}
-
-std::string shipped_names() {
-  std::set<std::string> names;
-  for (const fs::path& shelf : model_shelves()) {
-    std::error_code ignored;
-    for (const auto& entry : fs::directory_iterator(shelf, ignored)) {
-      if (is_model(entry.path())) names.insert(entry.path().filename().string());
-    }
-  }
-  std::string text;
-  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
-  return text.empty() ? "a path to a folder" : text + " or a path to a folder";
-}
 
 std::string pipeline_class(const Json& index) {
   const auto name = index.get<std::string>("_class_name");
@@ -66,19 +35,13 @@ bool has_component(const Json& index, const std::string& key) {
 }  // namespace
 
 std::string find_model(const std::string& name, const std::string& preset_path) {
-  const std::string path = find_beside(name, preset_path);
-  if (is_model(path)) return path;
-  if (name.find('/') == name.npos) {
-    for (const fs::path& shelf : model_shelves()) {
-      if (is_model(shelf / name)) return (shelf / name).string();
-    }
-  }
-  std::error_code ignored;
-  fail(fs::exists(path, ignored) ? ErrorCode::input : ErrorCode::usage, "model",
-       "a diffusers folder with model_index.json", name, shipped_names());
+  return find_folder(
+      name, preset_path,
+      {.where = "model", .what = "a diffusers folder with model_index.json", .mark = "model_index.json"});
 }
 
-Model::Model(std::string folder, DType compute) : folder_(std::move(folder)), compute_(compute) {
+Model::Model(std::string folder, DType compute, const std::vector<LoraSettings>& loras, const std::string& beside)
+    : folder_(std::move(folder)), compute_(compute) {
   const Json index = Json::read(folder_ + "/model_index.json");
   const std::string name = pipeline_class(index);
   family_ = name.find("XL") != name.npos ? Family::sdxl : Family::sd;
@@ -91,6 +54,22 @@ Model::Model(std::string folder, DType compute) : folder_(std::move(folder)), co
            "a base model: refiners have one text encoder only");
     }
   }
+  for (const LoraSettings& l : loras) {
+    loras_.push_back(
+        {std::make_unique<LoraFile>(find_beside(l.file, beside)), l.weight, l.text_weight.value_or(l.weight)});
+    const LoraFile& file = *loras_.back().file;
+    const bool second = !file.layers(LoraPart::text_encoder_2).empty() && family_ != Family::sdxl;
+    if (second || !file.layers(LoraPart::text_encoder_3).empty())
+      fail(ErrorCode::input, file.path(), "a LoRA for this model's text encoders", "layers of one that it has not",
+           "a LoRA made for this kind of model");
+  }
+}
+
+PartLoras Model::loras_of(LoraPart part) const {
+  PartLoras out{.part = part};
+  for (const OpenLora& l : loras_)
+    out.loras.push_back({l.file.get(), part == LoraPart::denoiser ? l.weight : l.text_weight});
+  return out;
 }
 
 const std::vector<ClipTokenizer>& Model::tokenizers() {
@@ -105,9 +84,11 @@ const std::vector<ClipTokenizer>& Model::tokenizers() {
 const std::vector<std::unique_ptr<ClipText>>& Model::text_encoders() {
   const std::lock_guard lock(mutex_);
   if (text_encoders_.empty()) {
-    text_encoders_.push_back(load_component<ClipText, ClipTextConfig>(folder_ + "/text_encoder", compute_));
+    text_encoders_.push_back(load_component<ClipText, ClipTextConfig>(folder_ + "/text_encoder", compute_,
+                                                                      loras_of(LoraPart::text_encoder)));
     if (family_ == Family::sdxl) {
-      text_encoders_.push_back(load_component<ClipText, ClipTextConfig>(folder_ + "/text_encoder_2", compute_));
+      text_encoders_.push_back(load_component<ClipText, ClipTextConfig>(folder_ + "/text_encoder_2", compute_,
+                                                                        loras_of(LoraPart::text_encoder_2)));
     }
   }
   return text_encoders_;
@@ -115,7 +96,7 @@ const std::vector<std::unique_ptr<ClipText>>& Model::text_encoders() {
 
 UNet& Model::unet() {
   const std::lock_guard lock(mutex_);
-  if (!unet_) unet_ = load_component<UNet, UNetConfig>(folder_ + "/unet", compute_);
+  if (!unet_) unet_ = load_component<UNet, UNetConfig>(folder_ + "/unet", compute_, loras_of(LoraPart::denoiser));
   return *unet_;
 }
 

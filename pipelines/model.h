@@ -11,21 +11,22 @@
 #include "encoders/text_clip.h"
 #include "encoders/vae_kl.h"
 #include "io/json.h"
+#include "io/preset.h"
+#include "pipelines/load_component.h"
 #include "unet_dit/unet.h"
 
 namespace heddle {
 
 enum class Family : uint8_t { sd, sdxl };
 
-// The folder that a preset's `model:` means: a path (also beside the preset), or the name of a model that ships:
-// searched in $HEDDLE_MODELS, then where the program was installed, then where it was built. Error(usage) naming the
-// models there are.
+// The folder that a preset's `model:` means (pipelines/shelves.h). Error(usage) naming the models there are.
 std::string find_model(const std::string& name, const std::string& preset_path);
 
 class Model {
  public:
-  // Reads model_index.json. Error(input) for a pipeline that is not of the Stable Diffusion family.
-  Model(std::string folder, DType compute);
+  // Reads model_index.json. Error(input) for a pipeline that is not of the Stable Diffusion family, and for LoRAs with
+  // layers that no component has. `beside`: the preset, beside which the files of LoRAs may lie.
+  Model(std::string folder, DType compute, const std::vector<LoraSettings>& loras = {}, const std::string& beside = "");
 
   const std::string& folder() const { return folder_; }
   Family family() const { return family_; }
@@ -44,8 +45,15 @@ class Model {
   std::string scheduler_where() const { return folder_ + "/scheduler/scheduler_config.json"; }
 
  private:
+  struct OpenLora {
+    std::unique_ptr<LoraFile> file;
+    double weight, text_weight;
+  };
+  PartLoras loras_of(LoraPart part) const;
+
   std::string folder_;
   DType compute_;
+  std::vector<OpenLora> loras_;
   Family family_ = Family::sd;
   bool zeros_for_no_negative_ = false;
   std::mutex mutex_;

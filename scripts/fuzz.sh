@@ -25,6 +25,7 @@ fixtures_of() {
     image) find tests/fixtures/io -name '*.png' -o -name '*.jpg' -o -name '*.webp' ;;
     png) find tests/fixtures/io -name '*.png' ;;
     preset) find presets -name '*.yaml' ;;
+    lora) find tests/fixtures/lora -name '*.safetensors' ;;
     safetensors) find tests/fixtures -name '*.safetensors' -size -12k ;;
   esac
 }

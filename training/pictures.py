@@ -7,10 +7,14 @@ from PIL import Image
 from world.scenes import SIZE, Options, render, sample_scene
 
 
+def as_tensor(pixels: np.ndarray) -> torch.Tensor:
+    """uint8 [N, H, W, 3] to float32 [N, 3, H, W] in -1..1."""
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
 def batch(seed: int, start: int, count: int, options: Options) -> torch.Tensor:
     """float32 [count, 3, H, W] in -1..1: scenes start .. start+count-1 of the stream `seed`."""
-    pixels = np.stack([render(sample_scene(seed, start + i, options)) for i in range(count)])
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return as_tensor(np.stack([render(sample_scene(seed, start + i, options)) for i in range(count)]))
 
 
 def crops(seed: int, start: int, count: int, options: Options, side: int) -> torch.Tensor:
@@ -22,7 +26,7 @@ def crops(seed: int, start: int, count: int, options: Options, side: int) -> tor
         wander = np.random.default_rng((seed, i, 2)).integers(-side // 4, side // 4 + 1, 2)
         x, y = np.clip(((x0 + x1) // 2 + wander[0] - side // 2, (y0 + y1) // 2 + wander[1] - side // 2), 0, SIZE - side)
         parts.append(render(scene)[y:y + side, x:x + side])
-    return torch.from_numpy(np.stack(parts)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return as_tensor(np.stack(parts))
 
 
 def save_grid(path, pictures: torch.Tensor, columns: int) -> None:

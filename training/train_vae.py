@@ -28,12 +28,12 @@ def decode(vae: AutoencoderKL, z: torch.Tensor) -> torch.Tensor:
     return vae.decoder(vae.post_quant_conv(z)).float()
 
 
-def picture_loss(y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """L1 for sharpness, pooled L1 for colours, differences of neighbours for edges."""
+def picture_loss(y: torch.Tensor, x: torch.Tensor, square_weight: float) -> torch.Tensor:
+    """L1 for sharpness, pooled L1 for colours, differences of neighbours for edges, squares against rare large errors."""
     d = y - x
     edges = (d[..., 1:, :] - d[..., :-1, :]).abs().mean() + (d[..., 1:] - d[..., :-1]).abs().mean()
     half = F.avg_pool2d(d, 2)
-    return d.abs().mean() + half.abs().mean() + 2 * F.avg_pool2d(half, 2).abs().mean() + 0.15 * edges + 2 * d.square().mean()
+    return d.abs().mean() + half.abs().mean() + 2 * F.avg_pool2d(half, 2).abs().mean() + 0.15 * edges + square_weight * d.square().mean()
 
 
 def colour_loss(mean: torch.Tensor, x: torch.Tensor, scale: float) -> torch.Tensor:
@@ -52,7 +52,7 @@ def train_step(vae, x, config: dict, progress: float, generator) -> torch.Tensor
     kl = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
     colour = colour_loss(mean, x, config["colour_latents"]["scale"])
     hold = max(0.0, 1 - progress / config["colour_latents"]["until"])
-    return picture_loss(y, x) + config["kl_weight"] * kl + hold * colour
+    return picture_loss(y, x, config["square_weight"]) + config["kl_weight"] * kl + hold * colour
 
 
 def pictures(config: dict, options: Options, step: int, progress: float, rank: int, workers: int) -> torch.Tensor:
@@ -91,6 +91,7 @@ def main() -> None:
     vae = AutoencoderKL(**config["model"]).to(memory_format=torch.channels_last)
     run = Run(vae, config, args)
     if args.decoder_only:
+        run.average.copy_to(vae)  # what a denoiser was trained on is the averaged encoder
         vae.encoder.requires_grad_(False)
         vae.quant_conv.requires_grad_(False)
 

@@ -11,10 +11,11 @@ namespace heddle {
 // What the network is told beside the noisy sample; undefined where its family has no use for it. Float tensors in f32.
 struct Conditioning {
   Tensor text = {};          // encoder_hidden_states [B,L,D]
-  Tensor text_embeds = {};   // pooled text [B,P] (SDXL)
+  Tensor text_embeds = {};   // pooled text [B,P] (SDXL, SD3, FLUX)
   Tensor time_ids = {};      // sizes and crops [B,6] (SDXL)
   Tensor class_labels = {};  // [B] i64 or f32 labels, or [B,D] embeddings
-  Tensor guidance = {};      // timestep_cond [B,E]: the embedded guidance of distilled models
+  Tensor guidance = {};      // of distilled models: its embedding timestep_cond [B,E] (LCM), or the scale [B] (FLUX)
+  std::vector<int64_t> skip_blocks = {};  // left out of this evaluation: skip-layer guidance (SD3.5)
 };
 
 class Denoiser {
@@ -24,7 +25,8 @@ class Denoiser {
   virtual const std::vector<AttentionSite>& sites() const = 0;
   // The tokens of each site for latents of height x width and a text of so many states.
   virtual std::vector<SiteTokens> site_tokens(int64_t height, int64_t width, int64_t text) const = 0;
-  // sample [B,C,H,W] f32 (scaled as the sampler says), timesteps [B] f32 -> the raw prediction [B,C',H,W] f32.
+  // sample [B,C,H,W] f32 (scaled as the sampler says), timesteps [B] f32 in 0..1000 -> the raw prediction [B,C',H,W]
+  // f32. A network of patches takes sizes that are whole patches.
   // Differentiable in the sample. Lanes and moment travel in `context`.
   virtual Tensor operator()(const Tensor& sample, const Tensor& timesteps, const Conditioning& conditioning,
                             AttentionContext& context) const = 0;

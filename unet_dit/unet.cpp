@@ -12,9 +12,6 @@
 
 namespace heddle {
 
-EmbeddingMlp::EmbeddingMlp(const Scope& scope, int64_t in, int64_t out, Activation act)
-    : first_(scope / "linear_1", in, out), second_(scope / "linear_2", out, out), act_(act) {}
-
 UNet::UNet(const UNetConfig& config, const Scope& scope) : config_(config), dtype_(scope.compute()) {
   const UNetConfig& c = config_;
   const int64_t first = c.channels.front();

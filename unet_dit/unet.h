@@ -7,21 +7,10 @@
 
 #include "unet_dit/blocks.h"
 #include "unet_dit/denoiser.h"
+#include "unet_dit/embedding_mlp.h"
 #include "unet_dit/unet_config.h"
 
 namespace heddle {
-
-// linear, act, linear, as diffusers' TimestepEmbedding.
-class EmbeddingMlp {
- public:
-  EmbeddingMlp() = default;
-  EmbeddingMlp(const Scope& scope, int64_t in, int64_t out, Activation act);
-  Tensor operator()(const Tensor& x) const { return second_(activate(first_(x), act_)); }
-
- private:
-  Linear first_, second_;
-  Activation act_ = Activation::silu;
-};
 
 class UNet final : public Denoiser {
  public:

@@ -4,23 +4,10 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "kernels/core/error.h"
+#include "unet_dit/config_bounds.h"
 
 namespace heddle {
 namespace {
-
-constexpr int64_t largest_width = 1 << 16;
-
-[[noreturn]] void refuse(const Json& json, const std::string& key, const std::string& wanted, const std::string& got) {
-  fail(ErrorCode::input, json.where() + " " + key, wanted, got);
-}
-
-int64_t bounded(const Json& json, const std::string& key, int64_t value, int64_t low, int64_t high) {
-  if (value < low || value > high) {
-    refuse(json, key, "a number in " + std::to_string(low) + ".." + std::to_string(high), std::to_string(value));
-  }
-  return value;
-}
 
 std::vector<int64_t> bounded(const Json& json, const std::string& key, std::vector<int64_t> values, int64_t low,
                              int64_t high) {

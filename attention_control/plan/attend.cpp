@@ -103,13 +103,15 @@ int64_t Bank::bytes() const {
   return total;
 }
 
-Tensor attend(const AttentionSite& site, const SiteTokens& tokens, const Tensor& q, const Tensor& k, const Tensor& v,
-              AttentionContext& context) {
-  check(site, tokens, q, k, context.lanes);
+Tensor attend(const AttentionSite& site, const SiteTokens& tokens, const Tensor& plain_q, const Tensor& plain_k,
+              const Tensor& v, AttentionContext& context, const Rotary& rotary) {
+  check(site, tokens, plain_q, plain_k, context.lanes);
+  const Tensor q = rotary.defined() ? rotate(plain_q, rotary) : plain_q;
+  const Tensor k = rotary.defined() ? rotate(plain_k, rotary) : plain_k;
   const auto groups = context.plan != nullptr ? groups_of(*context.plan, site, context) : std::vector<Group>{};
   const bool edited = std::ranges::any_of(groups, [](const Group& g) { return g.program != nullptr; });
   const Tensor out = edited
-                         ? planned({site, tokens, q, k, v, context}, groups)
+                         ? planned({site, tokens, q, k, v, context, {plain_q, plain_k, rotary}}, groups)
                          : attention(q, k, v, {.scale = site.scale, .causal = site.causal, .terms = tokens.terms}).out;
   if (context.stop_after == site.depth && context.plan != nullptr) throw StopEvaluation{};
   return out;
@@ -120,11 +122,12 @@ Tensor attend_layer(const AttentionSite& site, const Tensor& residual, Attention
   const CompiledPlan::LayerSection* layer =
       context.plan != nullptr ? context.plan->layer(site.depth, context.moment) : nullptr;
   if (layer == nullptr) return compute(residual);
-  if (layer->reuse) return add(residual, context.bank->at(layer->reuse->slot, site.depth));
+  const auto after = [&](const Tensor& out) { return residual.defined() ? add(residual, out) : out; };
+  if (layer->reuse) return after(context.bank->at(layer->reuse->slot, site.depth));
   const Tensor out = compute({});
   for (const Keep& keep : layer->keeps)
     context.bank->put(keep.slot, site.depth, keep.combine ? keep.combine(out, context.lanes).detach() : out.detach());
-  return add(residual, out);
+  return after(out);
 }
 
 }  // namespace heddle

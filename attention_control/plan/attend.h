@@ -11,6 +11,7 @@
 #include "attention_control/plan/moment.h"
 #include "attention_control/plan/site.h"
 #include "kernels/core/tensor.h"
+#include "kernels/ops/rotary.h"
 
 namespace heddle {
 
@@ -41,13 +42,15 @@ struct AttentionContext {
 // Ends an evaluation whose captures are complete: nothing behind them can change a loss.
 struct StopEvaluation {};
 
-// q [B,Nq,H,D], k and v [B,Nk,H,D(v)] -> [B,Nq,H,Dv]; strided views of joined projections are welcome. Error(internal)
-// when the tensors contradict what the site and its token layouts state.
+// q [B,Nq,H,D], k and v [B,Nk,H,D(v)] -> [B,Nq,H,Dv]; strided views of joined projections are welcome. Where `rotary`
+// is given, queries and keys are the same tokens and are turned by their positions here, so that edits may ask for them
+// before or after. Error(internal) when the tensors contradict what the site and its token layouts state.
 Tensor attend(const AttentionSite& site, const SiteTokens& tokens, const Tensor& q, const Tensor& k, const Tensor& v,
-              AttentionContext& context);
+              AttentionContext& context, const Rotary& rotary = {});
 
 // Around a whole attention layer: residual + compute(), or the residual + what a plan kept instead of computing.
-// `compute(residual)` returns the layer's projected result added to the residual, or alone where that is undefined.
+// `compute(residual)` returns the layer's result added to the residual, or alone where that is undefined. A layer
+// without a residual of its own (several streams share its result) gives none.
 Tensor attend_layer(const AttentionSite& site, const Tensor& residual, AttentionContext& context,
                     const std::function<Tensor(const Tensor& residual)>& compute);
 

@@ -48,7 +48,9 @@ struct Phrase {
     return std::string("take ") + role_text(t.role) + " from " + lane_text(t.lane) +
            (t.region.defined() ? " in a region" : "");
   }
-  std::string operator()(const Shaping& s) const { return s.function.text + " on " + role_text(s.role); }
+  std::string operator()(const Shaping& s) const {
+    return s.function.text + " on " + role_text(s.role) + (s.plain ? ".plain" : "");
+  }
   std::string operator()(const Blend& b) const {
     return "blend " + number(b.weight) + " of " + lane_text(b.lane) + (b.region.defined() ? " in a region" : "");
   }

@@ -19,7 +19,8 @@ enum class Role : uint8_t { q, k, v };
 class LaneTensors {
  public:
   virtual ~LaneTensors() = default;
-  virtual Tensor of(Role role, const LaneRef& lane) const = 0;  // unedited
+  virtual Tensor of(Role role, const LaneRef& lane) const = 0;     // unedited, as the kernel sees it
+  virtual Tensor plain(Role role, const LaneRef& lane) const = 0;  // unedited, before rotary positions
   virtual const TermPlace& place() const = 0;
 };
 
@@ -69,9 +70,11 @@ struct Take {
   LaneRef lane;
   Tensor region = {};
 };
+// `plain`: of q or k before rotary positions, so before every other function on that role.
 struct Shaping {
   Role role = Role::q;
   ShapeFn function;
+  bool plain = false;
 };
 // The output moved towards another lane's: out + w (other - out), w [Nq] f32 or a constant.
 struct Blend {

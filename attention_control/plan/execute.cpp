@@ -155,7 +155,14 @@ std::vector<ScoreTerm> network_terms(const SiteCall& call, const Lane& lane) {
 }
 
 Tensor LaneRun::of(Role role, const LaneRef& ref) const {
-  const Tensor& x = role == Role::q ? call_.q : role == Role::k ? call_.k : call_.v;
+  return rows_of(role == Role::q ? call_.q : role == Role::k ? call_.k : call_.v, ref);
+}
+
+Tensor LaneRun::plain(Role role, const LaneRef& ref) const {
+  return rows_of(role == Role::q ? call_.plain.q : role == Role::k ? call_.plain.k : call_.v, ref);
+}
+
+Tensor LaneRun::rows_of(const Tensor& x, const LaneRef& ref) const {
   if (ref.own()) return rows(x, lane_);
   const Lane* other = find_lane(call_.context.lanes, ref, lane_);
   if (other == nullptr || other->rows() != lane_.rows()) {
@@ -166,15 +173,31 @@ Tensor LaneRun::of(Role role, const LaneRef& ref) const {
   return rows(x, *other);
 }
 
+namespace {
+
+// Take, then shape: what is asked for before rotary positions, then them, then the rest.
+Tensor shaped(const BranchProgram& branch, Role role, const LaneRun& lane) {
+  const LaneRef& from = branch.takes[static_cast<size_t>(role)];
+  const auto apply = [&](Tensor x, bool plain) {
+    for (const Shaping& shape : branch.shapes) {
+      if (shape.role == role && shape.plain == plain) x = shape.function.apply(x, lane);
+    }
+    return x;
+  };
+  const Rotary& rotary = lane.call().plain.rotary;
+  const bool turned = rotary.defined() && role != Role::v;
+  const bool before = std::ranges::any_of(branch.shapes, [&](const Shaping& s) { return s.role == role && s.plain; });
+  if (!before) return apply(lane.of(role, from), false);
+  const Tensor plain = apply(lane.plain(role, from), true);
+  return apply(turned ? rotate(plain, rotary) : plain, false);
+}
+
+}  // namespace
+
 BranchInputs prepare(const BranchProgram& branch, const LaneRun& lane) {
   const AttentionSite& site = lane.call().site;
   std::array<Tensor, 3> qkv;
-  for (const Role role : {Role::q, Role::k, Role::v})
-    qkv[static_cast<size_t>(role)] = lane.of(role, branch.takes[static_cast<size_t>(role)]);
-  for (const Shaping& shape : branch.shapes) {
-    Tensor& x = qkv[static_cast<size_t>(shape.role)];
-    x = shape.function.apply(x, lane);
-  }
+  for (const Role role : {Role::q, Role::k, Role::v}) qkv[static_cast<size_t>(role)] = shaped(branch, role, lane);
   const double base = site.scale != 0 ? site.scale : 1.0 / std::sqrt(static_cast<double>(qkv[0].dim(3)));
   BranchInputs in{.q = qkv[0],
                   .k = qkv[1],

@@ -15,8 +15,12 @@ namespace heddle {
 struct SiteCall {
   const AttentionSite& site;
   const SiteTokens& tokens;
-  const Tensor &q, &k, &v;  // [B,N,H,D]
+  const Tensor &q, &k, &v;  // [B,N,H,D] as the kernel sees them
   AttentionContext& context;
+  struct Plain {  // before rotary positions; where there are none, q and k again
+    const Tensor &q, &k;
+    const Rotary& rotary;
+  } plain;
 };
 
 // SiteTokens::terms for the rows of one lane.
@@ -27,10 +31,13 @@ class LaneRun final : public LaneTensors {
  public:
   LaneRun(const SiteCall& call, const Lane& lane);
   Tensor of(Role role, const LaneRef& lane) const override;
+  Tensor plain(Role role, const LaneRef& lane) const override;
   const TermPlace& place() const override { return place_; }
   const SiteCall& call() const { return call_; }
 
  private:
+  Tensor rows_of(const Tensor& x, const LaneRef& lane) const;
+
   const SiteCall& call_;
   Lane lane_;
   TermPlace place_;

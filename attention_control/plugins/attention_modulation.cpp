@@ -5,21 +5,16 @@
 #include <cmath>
 #include <limits>
 #include <map>
-#include <set>
 
-#include "attention_control/plugins/noun_phrases.h"
 #include "attention_control/plugins/registry.h"
-#include "attention_control/plugins/token_words.h"
-#include "kernels/core/error.h"
+#include "attention_control/plugins/word_groups.h"
 #include "kernels/ops/elementwise.h"
-#include "kernels/ops/reduce.h"
 #include "kernels/ops/view.h"
 
 namespace heddle {
 namespace {
 
 enum class OtherPolicy : uint8_t { keep, hide };
-enum class GroupScore : uint8_t { noun_max, sum };
 enum class MapShare : uint8_t { layer_mean, own };
 enum class ReweightAt : uint8_t { logits, probs };
 
@@ -41,14 +36,6 @@ struct ParamWords<ReweightAt> {
   static constexpr std::array words{"logits", "probs"};
 };
 namespace {
-
-struct Group {
-  TokenWords noun, attributes;
-  static Params<Group> params() {
-    return {need("noun", &Group::noun, "the words or tokens that name the entity"),
-            opt("attributes", &Group::attributes, "the words or tokens that describe it")};
-  }
-};
 
 struct SelfTemperature {
   double value = 0.7, until = 0.3;
@@ -87,7 +74,7 @@ struct PhaseWeights {
 };
 
 struct AttentionModulation final : Method {
-  std::vector<Group> groups;
+  std::vector<WordGroup> groups;
   OtherPolicy other_policy = OtherPolicy::keep;
   SelfTemperature self_temperature;
   ObjectMask object_mask;
@@ -107,66 +94,24 @@ struct AttentionModulation final : Method {
   void declare(PlanBuilder& plan) override;
 
  private:
-  // Tokens of one member by group; disjoint.
-  struct MemberGroups {
-    std::vector<std::vector<int64_t>> nouns, attributes;
-    std::vector<int64_t> captured;  // all of them, ascending
-    std::set<int64_t> others;       // words of no group
-    int64_t length = 0;
-    std::vector<int64_t> of(size_t group) const {
-      std::vector<int64_t> all = nouns[group];
-      all.insert(all.end(), attributes[group].begin(), attributes[group].end());
-      return all;
-    }
-  };
   struct Sum {
     Tensor total;  // [R,Nq,T]
     int64_t heads = 0;
   };
   using Grid = std::tuple<int64_t, int64_t, int>;  // height, width, member
 
-  MemberGroups resolve(const Member& member, const std::string& where) const;
   void declare_mask(PlanBuilder& plan, const SiteScope& site, int member);
   void declare_weights(PlanBuilder& plan, const SiteScope& site, int member) const;
   std::vector<TermForm> mask_at(const TermPlace& place, size_t member) const;
-  Tensor scores(const Tensor& map, const MemberGroups& of) const;
-  std::vector<int64_t> winners(const Tensor& scores) const;
   void remember(const Captures& captures);
 
   std::vector<MemberGroups> members_;
   std::map<Grid, Tensor> before_;  // mean raw map of the step before, [R,Nq,T]
 };
 
-AttentionModulation::MemberGroups AttentionModulation::resolve(const Member& member, const std::string& where) const {
-  std::vector<Group> asked = groups;
-  if (asked.empty()) {
-    for (const NounPhrase& phrase : noun_phrases(member.words.text)) {
-      Group group;
-      group.noun.items.emplace_back(phrase.noun);
-      for (const std::string& word : phrase.attributes) group.attributes.items.emplace_back(word);
-      asked.push_back(std::move(group));
-    }
-  }
-  MemberGroups out{.nouns = {}, .attributes = {}, .captured = {}, .others = {}, .length = member.words.length};
-  std::set<int64_t> taken;
-  for (const Group& group : asked) {
-    out.nouns.push_back(group.noun.positions(member.words, where));
-    out.attributes.push_back(group.attributes.positions(member.words, where));
-    for (const int64_t token : out.of(out.nouns.size() - 1)) {
-      if (!taken.insert(token).second)
-        fail(ErrorCode::usage, where + " groups", "groups without common tokens",
-             "token " + std::to_string(token) + " in two");
-    }
-  }
-  out.captured.assign(taken.begin(), taken.end());
-  for (const PromptToken& token : member.words.tokens) {
-    if (!taken.contains(token.position)) out.others.insert(token.position);
-  }
-  return out;
-}
-
 void AttentionModulation::declare(PlanBuilder& plan) {
-  for (const Member& member : plan.run().members) members_.push_back(resolve(member, plan.where()));
+  for (const Member& member : plan.run().members)
+    members_.push_back(MemberGroups::resolve(groups, member, plan.where()));
   for (const SiteScope& site : plan.sites({.kinds = {AttentionKind::self}, .names = {}, .text = "self-attention"}))
     site.during(plan.steps(0, self_temperature.until))
         .declare(Temper{.tau = self_temperature.value, .query = {}, .key = {}});
@@ -192,7 +137,7 @@ void AttentionModulation::declare_mask(PlanBuilder& plan, const SiteScope& site,
     site.declare(AddScore{{.text = "hide words of no group",
                            .form = Column{Tensor::from(std::span<const float>(hidden), {1, of.length})}}});
   }
-  if (of.nouns.size() < 2 || steps.empty()) return;
+  if (of.count() < 2 || steps.empty()) return;
   // The map of the step before is wanted at the first masked step, too.
   const int read_from = object_mask.share == MapShare::layer_mean ? std::max(steps.begin - 1, 0) : steps.begin;
   site.during({read_from, steps.end})
@@ -208,7 +153,7 @@ void AttentionModulation::declare_weights(PlanBuilder& plan, const SiteScope& si
   double from = 0;
   for (const PhaseWeights& phase : phase_weights) {
     std::vector<float> weights(static_cast<size_t>(of.length), static_cast<float>(phase.other));
-    for (size_t g = 0; g < of.nouns.size(); ++g) {
+    for (size_t g = 0; g < of.count(); ++g) {
       for (const int64_t token : of.nouns[g]) weights[static_cast<size_t>(token)] = static_cast<float>(phase.noun);
       for (const int64_t token : of.attributes[g])
         weights[static_cast<size_t>(token)] = static_cast<float>(phase.attribute);
@@ -225,37 +170,6 @@ void AttentionModulation::declare_weights(PlanBuilder& plan, const SiteScope& si
   }
 }
 
-// [R,Nq,K] from a map [R,Nq,T] of the captured tokens.
-Tensor AttentionModulation::scores(const Tensor& map, const MemberGroups& of) const {
-  std::vector<Tensor> parts;
-  for (size_t g = 0; g < of.nouns.size(); ++g) {
-    std::vector<int64_t> columns;
-    for (const int64_t token : object_mask.score == GroupScore::sum ? of.of(g) : of.nouns[g])
-      columns.push_back(std::ranges::find(of.captured, token) - of.captured.begin());
-    const Tensor own = gather(map, 2, columns);
-    parts.push_back(object_mask.score == GroupScore::sum ? sum(own, {2}, Axes::keep) : max(own, 2, Axes::keep));
-  }
-  return concat(parts, 2);
-}
-
-// The best group of each pixel, the lower index at ties; K where the margin is too small.
-std::vector<int64_t> AttentionModulation::winners(const Tensor& scores) const {
-  const std::vector<float> values = scores.to_vector();
-  const auto groups = static_cast<size_t>(scores.dim(2));
-  std::vector<int64_t> out;
-  for (size_t at = 0; at < values.size(); at += groups) {
-    const auto begin = values.begin() + static_cast<std::ptrdiff_t>(at);
-    const auto best = std::max_element(begin, begin + static_cast<std::ptrdiff_t>(groups));
-    float second = -1;
-    for (auto it = begin; it != begin + static_cast<std::ptrdiff_t>(groups); ++it) {
-      if (it != best) second = std::max(second, *it);
-    }
-    const bool close = static_cast<double>(*best - second) < object_mask.min_margin;
-    out.push_back(close ? static_cast<int64_t>(groups) : best - begin);
-  }
-  return out;
-}
-
 std::vector<TermForm> AttentionModulation::mask_at(const TermPlace& place, size_t member) const {
   const MemberGroups& of = members_[member];
   const TokenSegment& grid = place.tokens.query.front();
@@ -269,20 +183,8 @@ std::vector<TermForm> AttentionModulation::mask_at(const TermPlace& place, size_
     if (!map.defined() && own.site.depth == place.site.depth && own.lane.member == place.lane.member)
       map = own.values.detach();
   }
-  const auto groups = static_cast<int64_t>(of.nouns.size());
-  const std::vector<int64_t> query = winners(scores(map, of));
-  std::vector<int64_t> key(static_cast<size_t>(of.length));
-  for (int64_t g = 0; g < groups; ++g) {
-    for (const int64_t token : of.of(static_cast<size_t>(g))) key[static_cast<size_t>(token)] = g + 1;
-  }
-  std::vector<float> table(static_cast<size_t>((groups + 1) * (groups + 1)));
-  for (int64_t q = 0; q < groups; ++q) {
-    for (int64_t k = 0; k < groups; ++k)
-      table[static_cast<size_t>(q * (groups + 1) + k + 1)] = q == k ? 0 : -std::numeric_limits<float>::infinity();
-  }
-  return {Labels{Tensor::from(std::span<const int64_t>(query), {map.dim(0), map.dim(1)}),
-                 Tensor::from(std::span<const int64_t>(key), {1, of.length}),
-                 Tensor::from(std::span<const float>(table), {groups + 1, groups + 1})}};
+  const Tensor scores = group_scores(map, of, object_mask.score);
+  return {group_mask(winning_groups(scores, object_mask.min_margin), map.dim(0), of)};
 }
 
 void AttentionModulation::remember(const Captures& captures) {

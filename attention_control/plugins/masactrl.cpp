@@ -3,11 +3,11 @@
 // mask, capture. Stays fused.
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "attention_control/plugins/cross_maps.h"
 #include "attention_control/plugins/grid_mask.h"
 #include "attention_control/plugins/registry.h"
+#include "attention_control/plugins/subject_split.h"
 #include "attention_control/plugins/token_words.h"
 #include "kernels/core/error.h"
 #include "kernels/ops/view.h"
@@ -25,7 +25,6 @@ struct ParamWords<Variant> {
 namespace {
 
 constexpr const char* maps_name = "masactrl";
-constexpr const char* background = "masactrl.background";
 constexpr LaneRef source_lane{.branch = {}, .member = 0};
 
 struct Source {
@@ -51,15 +50,6 @@ struct Foreground {
   }
 };
 
-// Where the subject is: keys of the source, queries of the target. Undefined for a row: the source's mask tells
-// nothing.
-struct Split {
-  std::vector<float> keys, queries;
-  bool useful() const {
-    return std::ranges::find(keys, 0.0f) != keys.end() && std::ranges::find(keys, 1.0f) != keys.end();
-  }
-};
-
 struct MasaCtrl final : Method {
   Source source;
   std::string target_prompt;
@@ -81,7 +71,8 @@ struct MasaCtrl final : Method {
             "first step that looks at the source; below 1 a share of the run"),
         opt("start_layer", &M::start_layer, range(0, 100000),
             "first self-attention that does, in order of evaluation; if not given 10 of 16, or that share of them"),
-        opt("layers", &M::layers, "instead of start_layer: numbers of self-attention layers, site names or beginnings of them"),
+        opt("layers", &M::layers,
+            "instead of start_layer: numbers of self-attention layers, site names or beginnings of them"),
         opt("variant", &M::variant, "replace: source only; union: both; mask, mask_auto: subject and background apart"),
         opt("masks", &M::masks, "of variant mask"),
         opt("foreground_tokens", &M::foreground_tokens, "of variant mask_auto"),
@@ -99,9 +90,8 @@ struct MasaCtrl final : Method {
  private:
   int first_step(const PlanBuilder& plan) const;
   std::vector<SiteScope> sites(PlanBuilder& plan) const;
-  void split(const SiteScope& site) const;
   void capture(PlanBuilder& plan, int begin);
-  std::vector<Split> splits(const TermPlace& place) const;
+  std::vector<SubjectSplit> splits(const TermPlace& place) const;
   std::vector<float> from_maps(const TermPlace& place, int member, int64_t row) const;
 
   std::array<std::vector<int64_t>, 2> tokens_;  // of source and target
@@ -185,8 +175,8 @@ std::vector<float> MasaCtrl::from_maps(const TermPlace& place, int member, int64
 }
 
 // One for each row of the lane.
-std::vector<Split> MasaCtrl::splits(const TermPlace& place) const {
-  std::vector<Split> out;
+std::vector<SubjectSplit> MasaCtrl::splits(const TermPlace& place) const {
+  std::vector<SubjectSplit> out;
   const TokenSegment& here = place.tokens.query.front();
   for (int64_t row = 0; row < place.lane.rows(); ++row) {
     if (grids_) {
@@ -197,44 +187,6 @@ std::vector<Split> MasaCtrl::splits(const TermPlace& place) const {
     }
   }
   return out;
-}
-
-// Subject and background as two softmaxes, each over its own keys of the source, put together by the target's mask. A
-// source whose mask is empty or full is replaced as a whole.
-void MasaCtrl::split(const SiteScope& site) const {
-  const auto term = [this](bool inside) {
-    return [this, inside](const TermPlace& place) -> std::vector<TermForm> {
-      std::vector<float> bias;
-      for (const Split& s : splits(place)) {
-        const std::vector<float> keys =
-            s.useful() ? s.keys
-                       : std::vector<float>(static_cast<size_t>(token_count(place.tokens.key)), inside ? 1.0f : 0.0f);
-        for (const float k : keys) bias.push_back((k != 0) == inside ? 0.0f : -std::numeric_limits<float>::infinity());
-      }
-      const int64_t keys = token_count(place.tokens.key);
-      return {Column{Tensor::from(std::span<const float>(bias), {static_cast<int64_t>(bias.size()) / keys, keys})}};
-    };
-  };
-  const auto weight = [this](bool inside) {
-    return [this, inside](const TermPlace& place) {
-      const int64_t queries = token_count(place.tokens.query);
-      std::vector<float> w;
-      for (const Split& s : splits(place)) {
-        const std::vector<float> target =
-            s.useful() ? s.queries : std::vector<float>(static_cast<size_t>(queries), 1.0f);
-        for (const float q : target) w.push_back(inside ? q : 1 - q);
-      }
-      return Tensor::from(std::span<const float>(w), {static_cast<int64_t>(w.size()) / queries, queries});
-    };
-  };
-  site.declare(AddBranch{.name = background});
-  for (const bool inside : {true, false}) {
-    const SiteScope part = inside ? site : site.on(background);
-    const std::string what = inside ? "subject" : "background";
-    part.declare(Take{.role = Role::k, .lane = source_lane}).declare(Take{.role = Role::v, .lane = source_lane});
-    part.declare(AddScore{Term{.text = "mask to the source's " + what, .form = Column{}, .at_run_time = term(inside)}});
-    part.declare(Weigh{.text = "where the target's " + what + " is", .at_run_time = weight(inside)});
-  }
 }
 
 void MasaCtrl::declare(PlanBuilder& plan) {
@@ -255,7 +207,7 @@ void MasaCtrl::declare(PlanBuilder& plan) {
     if (variant == Variant::unite) {
       site.declare(Extend{.text = "the source's k, v", .lane = source_lane});
     } else if (masks || foreground_tokens) {
-      split(site);
+      attend_apart(site, source_lane, [this](const TermPlace& place) { return splits(place); });
     } else {
       site.declare(Take{.role = Role::k, .lane = source_lane}).declare(Take{.role = Role::v, .lane = source_lane});
     }

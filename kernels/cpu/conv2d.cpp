@@ -34,7 +34,8 @@ void PackedFilter::forward(const Tensor& x, const ConvAddends& plus, Tensor& out
     const Tensor everywhere = reshape(plus.row_bias, {out.shape()[0], 1, 1, out.shape()[3]});
     residual = residual.defined() ? add(residual, everywhere) : add(Tensor::zeros(out.shape(), out.dtype()), everywhere);
   }
-  out = matrix_->forward(as_rows(x), residual.defined() ? as_rows(residual) : Tensor()).view(out.shape(), out.strides(), 0);
+  if (residual.defined()) residual = as_rows(residual);
+  out = matrix_->forward(as_rows(x), {.residual = residual}).view(out.shape(), out.strides(), 0);
 }
 
 void PackedFilter::backward(const Tensor& cotangent, Tensor& d_x) const {

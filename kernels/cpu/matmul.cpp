@@ -12,22 +12,30 @@ MemoryDesc rows_desc(int64_t rows, int64_t columns, int64_t stride, DType dtype)
   return MemoryDesc(Dims{rows, columns}, dnnl_type(dtype), Dims{stride, 1});
 }
 
-dnnl::matmul::primitive_desc plan(const MemoryDesc& x, const MemoryDesc& b, const MemoryDesc& y, bool bias, bool residual) {
+MemoryDesc vector_desc(int64_t columns) {
+  return MemoryDesc(Dims{1, columns}, dnnl::memory::data_type::f32, Dims{columns, 1});
+}
+
+// Which parts of an epilogue there are.
+struct Parts {
+  bool bias = false, gelu = false, gate = false, residual = false;
+};
+
+dnnl::matmul::primitive_desc plan(const MemoryDesc& x, const MemoryDesc& b, const MemoryDesc& y, const Parts& with) {
   dnnl::primitive_attr attributes = counted_attributes();
-  if (residual) {
-    dnnl::post_ops ops;
-    ops.append_binary(dnnl::algorithm::binary_add, y);
-    attributes.set_post_ops(ops);
-  }
-  if (!bias) return {dnnl::matmul::desc(x, b, y), attributes, engine()};
-  const MemoryDesc bias_desc(Dims{1, y.dims()[1]}, dnnl::memory::data_type::f32, Dims{y.dims()[1], 1});
-  return {dnnl::matmul::desc(x, b, bias_desc, y), attributes, engine()};
+  dnnl::post_ops ops;
+  if (with.gelu) ops.append_eltwise(1.0f, dnnl::algorithm::eltwise_gelu_tanh, 0, 0);
+  if (with.gate) ops.append_binary(dnnl::algorithm::binary_mul, vector_desc(y.dims()[1]));
+  if (with.residual) ops.append_binary(dnnl::algorithm::binary_add, y);
+  attributes.set_post_ops(ops);
+  if (!with.bias) return {dnnl::matmul::desc(x, b, y), attributes, engine()};
+  return {dnnl::matmul::desc(x, b, vector_desc(y.dims()[1]), y), attributes, engine()};
 }
 
 MemoryDesc packed_layout(int64_t k, int64_t n, DType dtype) {
   const MemoryDesc any(Dims{k, n}, dnnl_type(dtype), dnnl::memory::format_tag::any);
   try {
-    return plan(rows_desc(usual_rows, k, k, dtype), any, rows_desc(usual_rows, n, n, dtype), false, false).weights_desc();
+    return plan(rows_desc(usual_rows, k, k, dtype), any, rows_desc(usual_rows, n, n, dtype), {}).weights_desc();
   } catch (const dnnl::error& error) {
     fail(ErrorCode::internal, "onednn", "a matrix product", error.message);
   }
@@ -56,33 +64,41 @@ std::optional<BlockedMatrix> PackedOperand::blocked() const {
   return BlockedMatrix{reinterpret_cast<const float*>(packed_.data.get()), k_, n_, layout.inner_blks[1], layout.strides[0], layout.strides[1]};
 }
 
-Prepared PackedOperand::prepare(const Tensor& x, bool bias, bool residual) const {
-  return cache_.get({x.shape()[0], x.strides()[0], bias, residual}, [&] {
-    const auto pd = plan(rows_desc(x.shape()[0], k_, x.strides()[0], stored_), packed_.desc,
-                         rows_desc(x.shape()[0], n_, n_, stored_), bias, residual);
+void PackedOperand::multiply_into(const Tensor& x, const Epilogue& then, Tensor& y) const {
+  const Parts with{then.bias.defined(), then.then == Activation::gelu_tanh, then.gate.defined(), then.residual.defined()};
+  const MemoryDesc x_desc = rows_desc(x.shape()[0], k_, x.strides()[0], stored_);
+  const MemoryDesc y_desc = rows_desc(x.shape()[0], n_, n_, stored_);
+  const PreparedCache::Key key{x.shape()[0], x.strides()[0], with.bias, with.gelu, with.gate, with.residual};
+  const Prepared product = cache_.get(key, [&] {
+    const auto pd = plan(x_desc, packed_.desc, y_desc, with);
     return Prepared{dnnl::matmul(pd), pd.scratchpad_desc()};
   });
+  std::unordered_map<int, dnnl::memory> arguments{
+      {DNNL_ARG_SRC, wrap(x_desc, x.bytes())}, {DNNL_ARG_WEIGHTS, packed_.memory()}, {DNNL_ARG_DST, wrap(y_desc, y.bytes())}};
+  int post_op = with.gelu ? 1 : 0;
+  const auto operand = [&](const MemoryDesc& desc, const Tensor& t) {
+    arguments.emplace(DNNL_ARG_ATTR_MULTIPLE_POST_OP(post_op++) | DNNL_ARG_SRC_1, wrap(desc, t.bytes()));
+  };
+  if (with.bias) arguments.emplace(DNNL_ARG_BIAS, wrap(vector_desc(n_), then.bias.bytes()));
+  if (with.gate) operand(vector_desc(n_), then.gate);
+  if (with.residual) operand(y_desc, then.residual);
+  product.execute(std::move(arguments));
 }
 
-Tensor PackedOperand::multiply(const Tensor& x, const RowAddends& plus) const {
+Tensor PackedOperand::multiply(const Tensor& x, const Epilogue& then) const {
   if (x.dtype() != stored_) {
-    const Tensor residual = plus.residual.defined() ? to(plus.residual, stored_) : Tensor();
-    return to(multiply(to(x, stored_), {plus.bias, residual}), x.dtype());
+    const Tensor residual = then.residual.defined() ? to(then.residual, stored_) : Tensor();
+    return to(multiply(to(x, stored_), {then.bias, residual, then.gate, then.then}), x.dtype());
   }
   Tensor y = Tensor::empty({x.shape()[0], n_}, stored_);
-  const MemoryDesc y_desc = rows_desc(x.shape()[0], n_, n_, stored_);
-  std::unordered_map<int, dnnl::memory> arguments{
-      {DNNL_ARG_SRC, wrap(rows_desc(x.shape()[0], k_, x.strides()[0], stored_), x.bytes())},
-      {DNNL_ARG_WEIGHTS, packed_.memory()},
-      {DNNL_ARG_DST, wrap(y_desc, y.bytes())}};
-  if (plus.bias.defined()) {
-    const MemoryDesc desc(Dims{1, n_}, dnnl::memory::data_type::f32, Dims{n_, 1});
-    arguments.emplace(DNNL_ARG_BIAS, wrap(desc, plus.bias.bytes()));
+  const int64_t groups = then.gate.defined() ? then.gate.dim(0) : 1, rows = x.shape()[0] / groups;
+  for (int64_t g = 0; g < groups; ++g) {
+    const auto own = [&](const Tensor& t, int64_t rows_of) {
+      return t.defined() ? slice(t, 0, g * rows_of, (g + 1) * rows_of) : t;
+    };
+    Tensor part = own(y, rows);
+    multiply_into(own(x, rows), {then.bias, own(then.residual, rows), own(then.gate, 1), then.then}, part);
   }
-  if (plus.residual.defined()) {
-    arguments.emplace(DNNL_ARG_ATTR_MULTIPLE_POST_OP(0) | DNNL_ARG_SRC_1, wrap(y_desc, plus.residual.bytes()));
-  }
-  prepare(x, plus.bias.defined(), plus.residual.defined()).execute(std::move(arguments));
   return y;
 }
 
@@ -116,7 +132,10 @@ PackedMatrix::PackedMatrix(const Tensor& weight, const Tensor& bias, DType compu
   if (bias.defined()) bias_ = contiguous(to(bias, DType::f32)).detach();
 }
 
-Tensor PackedMatrix::forward(const Tensor& x, const Tensor& residual) const { return forward_->multiply(x, {bias_, residual}); }
+Tensor PackedMatrix::forward(const Tensor& x, cpu::Epilogue then) const {
+  then.bias = bias_;
+  return forward_->multiply(x, then);
+}
 
 Tensor PackedMatrix::backward(const Tensor& cotangent) const {
   if (const auto matrix = forward_->blocked(); matrix && cotangent.dtype() == DType::f32) {

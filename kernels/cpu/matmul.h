@@ -8,13 +8,16 @@
 #include "kernels/core/tensor.h"
 #include "kernels/cpu/onednn.h"
 #include "kernels/cpu/turned_product.h"
+#include "kernels/ops/activation.h"
 
 namespace heddle::cpu {
 
-// What is added to each row of a product; each may be undefined.
-struct RowAddends {
-  Tensor bias;      // [N] f32
-  Tensor residual;  // [M,N], dense, in the dtype of the rows
+// What becomes of each row y of a product: residual + gate * then(y + bias). Each may be undefined.
+struct Epilogue {
+  Tensor bias = {};      // [N] f32
+  Tensor residual = {};  // [M,N], dense, in the dtype of the rows
+  Tensor gate = {};      // [G,N] f32, dense, each for M/G neighbouring rows
+  Activation then = Activation::none;  // or gelu_tanh
 };
 
 // The right-hand side B [K,N] of x B, packed.
@@ -23,14 +26,15 @@ class PackedOperand {
   // `matrix` [K,N] in dtype `compute` or, transposed by its strides, a view of one.
   PackedOperand(const MemoryDesc& layout, const void* data, DType compute);
   // x [M,K] whose rows may lie apart -> [M,N] in x's dtype.
-  Tensor multiply(const Tensor& x, const RowAddends& plus) const;
+  Tensor multiply(const Tensor& x, const Epilogue& then) const;
   // The same matrix transposed, packed anew.
   std::unique_ptr<PackedOperand> transposed() const;
   // The packed elements, where their layout is one that turned_product reads.
   std::optional<BlockedMatrix> blocked() const;
 
  private:
-  Prepared prepare(const Tensor& x, bool bias, bool residual) const;
+  // The rows of one gate, into y.
+  void multiply_into(const Tensor& x, const Epilogue& then, Tensor& y) const;
 
   int64_t k_, n_;
   DType stored_;
@@ -48,8 +52,8 @@ namespace heddle {
 struct PackedMatrix {
   // `weight` [out,in] dense in any float dtype, `bias` [out] or undefined.
   PackedMatrix(const Tensor& weight, const Tensor& bias, DType compute);
-  Tensor forward(const Tensor& x, const Tensor& residual) const;  // [M,in] -> [M,out]
-  Tensor backward(const Tensor& cotangent) const;                 // [M,out] -> [M,in]
+  Tensor forward(const Tensor& x, cpu::Epilogue then) const;  // [M,in] -> [M,out]; the bias is the matrix's own
+  Tensor backward(const Tensor& cotangent) const;             // [M,out] -> [M,in]
 
  private:
   Tensor bias_;  // f32

@@ -20,13 +20,16 @@ struct Normalised {
 Normalised group_norm_forward(const GroupNormCall& call);
 Tensor group_norm_backward(const GroupNormCall& call, const Tensor& stats, const Tensor& d_y);  // -> dx
 
-// x [rows,C] dense. `centred`: layer norm; otherwise RMS norm (mean 0 in the statistics [rows,2]).
+// x [L,R,C] whose last axis is dense; its rows are those of all L, in order. gamma and beta hold [G,C] f32, each serving
+// rows/G neighbouring rows, or are undefined. `centred`: layer norm; otherwise RMS norm (mean 0 in the statistics
+// [rows,2]).
 struct RowNormCall {
   Tensor x, gamma, beta;
   double eps = 0;
   bool centred = true;
 };
 
+// y, d_y and dx are dense.
 Normalised row_norm_forward(const RowNormCall& call);
 Tensor row_norm_backward(const RowNormCall& call, const Tensor& stats, const Tensor& d_y);
 

@@ -40,17 +40,30 @@ HWY_INLINE V weight_at(const float* w, float otherwise, int64_t c, Size part) {
   return w ? load(w + c, part) : hn::Set(Floats(), otherwise);
 }
 
+// The weights of one row.
 struct Weights {
   const float* gamma;
   const float* beta;
-  explicit Weights(const RowNormCall& call)
-      : gamma(call.gamma.defined() ? call.gamma.data<float>() : nullptr),
-        beta(call.beta.defined() ? call.beta.data<float>() : nullptr) {}
+  Weights(const RowNormCall& call, int64_t row) : gamma(at(call, call.gamma, row)), beta(at(call, call.beta, row)) {}
+
+ private:
+  static const float* at(const RowNormCall& call, const Tensor& w, int64_t row) {
+    if (!w.defined()) return nullptr;
+    const int64_t share = call.x.count() / w.count();  // rows that one vector serves
+    return w.data<float>() + row / share * call.x.dim(-1);
+  }
 };
 
 template <typename T>
-void normalise(const RowNormCall& call, const T* x, int64_t n, float* stats, T* y) {
-  const Weights w(call);
+HWY_INLINE const T* row_of(const Tensor& x, int64_t row) {
+  return x.data<T>() + row / x.dim(1) * x.stride(0) + row % x.dim(1) * x.stride(1);
+}
+
+template <typename T>
+void normalise(const RowNormCall& call, int64_t row, float* stats, T* y) {
+  const Weights w(call, row);
+  const T* x = row_of<T>(call.x, row);
+  const int64_t n = call.x.dim(-1);
   const float count = static_cast<float>(n);
   const float mean =
       call.centred ? sum_over(n, [&](int64_t c, auto part) HWY_ATTR { return load(x + c, part); }) / count : 0;
@@ -70,8 +83,10 @@ void normalise(const RowNormCall& call, const T* x, int64_t n, float* stats, T* 
 
 // dx = inverse * (g - mean(g) - hat * mean(g * hat)), g = dy * gamma; the mean of g only where the mean was taken off.
 template <typename T>
-void normalise_back(const RowNormCall& call, const T* x, const T* d_y, int64_t n, const float* stats, T* d_x) {
-  const Weights w(call);
+void normalise_back(const RowNormCall& call, int64_t row, const T* d_y, const float* stats, T* d_x) {
+  const Weights w(call, row);
+  const T* x = row_of<T>(call.x, row);
+  const int64_t n = call.x.dim(-1);
   const V centre = hn::Set(Floats(), stats[0]), inverse = hn::Set(Floats(), stats[1]);
   const auto hat = [&](int64_t c, auto part) HWY_ATTR { return hn::Mul(hn::Sub(load(x + c, part), centre), inverse); };
   const auto g = [&](int64_t c, auto part)
@@ -90,8 +105,7 @@ void forward_rows(const RowNormCall& call, Normalised& made, int64_t begin, int6
   const int64_t n = call.x.dim(-1);
   with_float_type(call.x.dtype(), "row_norm", [&]<typename T>() HWY_ATTR {
     for (int64_t i = begin; i < end; ++i) {
-      normalise(call, call.x.data<T>() + i * n, n, made.stats.fill_data<float>() + 2 * i,
-                made.y.fill_data<T>() + i * n);
+      normalise(call, i, made.stats.fill_data<float>() + 2 * i, made.y.fill_data<T>() + i * n);
     }
   });
 }
@@ -101,8 +115,7 @@ void backward_rows(const RowNormCall& call, const Tensor& stats, const Tensor& d
   const int64_t n = call.x.dim(-1);
   with_float_type(call.x.dtype(), "row_norm", [&]<typename T>() HWY_ATTR {
     for (int64_t i = begin; i < end; ++i) {
-      normalise_back(call, call.x.data<T>() + i * n, d_y.data<T>() + i * n, n, stats.data<float>() + 2 * i,
-                     d_x.fill_data<T>() + i * n);
+      normalise_back(call, i, d_y.data<T>() + i * n, stats.data<float>() + 2 * i, d_x.fill_data<T>() + i * n);
     }
   });
 }

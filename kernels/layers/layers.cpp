@@ -1,6 +1,9 @@
 // Layers take their tensors by name and pack them.
 #include "kernels/layers/layers.h"
 
+#include <algorithm>
+#include <numeric>
+
 #include "kernels/ops/view.h"
 
 namespace heddle {
@@ -52,9 +55,27 @@ Linear Linear::joined(const std::vector<Scope>& scopes, int64_t in, int64_t out_
     weights.push_back(scope.take("weight", {out_each, in}));
     if (bias == Bias::yes) biases.push_back(scope.take_f32("bias", {out_each}));
   }
-  Linear layer(LinearWeight(concat(weights, 0), biases.empty() ? Tensor() : concat(biases, 0), scopes[0].compute()));
+  // Where some of them were adapted, these are f32 and the others as stored.
+  std::vector<Tensor> alike = weights;
+  const auto other = [&](const Tensor& w) { return w.dtype() != weights[0].dtype(); };
+  if (std::ranges::any_of(weights, other))
+    std::ranges::transform(weights, alike.begin(), [](const Tensor& w) { return to(w, DType::f32); });
+  Linear layer(LinearWeight(concat(alike, 0), biases.empty() ? Tensor() : concat(biases, 0), scopes[0].compute()));
   for (size_t i = 0; i < weights.size(); ++i) scopes[i].release(weights[i]);
   return layer;
+}
+
+std::vector<Linear> Linear::split(const Scope& scope, const std::vector<int64_t>& ins, int64_t out) {
+  const Tensor weight = scope.take("weight", {out, std::accumulate(ins.begin(), ins.end(), int64_t{0})});
+  std::vector<Linear> layers;
+  int64_t begin = 0;
+  for (const int64_t in : ins) {
+    const Tensor bias = layers.empty() ? scope.take_f32("bias", {out}) : Tensor();
+    layers.push_back(Linear(LinearWeight(slice(weight, 1, begin, begin + in), bias, scope.compute())));
+    begin += in;
+  }
+  scope.release(weight);
+  return layers;
 }
 
 Linear Linear::matrix_or_1x1(const Scope& scope, int64_t in, int64_t out, Bias bias) {

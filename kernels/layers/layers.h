@@ -16,11 +16,19 @@ class Linear {
   Linear(const Scope& scope, int64_t in, int64_t out, Bias bias = Bias::yes);
   // Several projections of one input joined into one product: outputs stand one after the other.
   static Linear joined(const std::vector<Scope>& scopes, int64_t in, int64_t out_each, Bias bias);
+  // One projection of inputs that stand one after the other, cut into a layer for each of them: the sum of their
+  // results is the projection's. The first has the bias.
+  static std::vector<Linear> split(const Scope& scope, const std::vector<int64_t>& ins, int64_t out);
   // A 1x1 convolution [out,in,1,1] or a matrix [out,in] stored under the same names.
   static Linear matrix_or_1x1(const Scope& scope, int64_t in, int64_t out, Bias bias = Bias::yes);
 
   bool defined() const { return weight_.defined(); }
   Tensor operator()(const Tensor& x, const Tensor& residual = {}) const { return linear(x, weight_, residual); }
+  // residual + gate * result, gate [B,out].
+  Tensor gated(const Tensor& x, const Tensor& gate, const Tensor& residual) const {
+    return gated_linear(x, weight_, gate, residual);
+  }
+  Tensor activated(const Tensor& x, Activation then) const { return activated_linear(x, weight_, then); }
 
  private:
   explicit Linear(LinearWeight weight) : weight_(std::move(weight)) {}

@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "kernels/core/tensor.h"
+#include "kernels/ops/activation.h"
 
 namespace heddle {
 
@@ -29,6 +30,12 @@ class LinearWeight {
 
 // x [..., in] -> [..., out], plus `residual` [..., out] where it is defined, in the same pass.
 Tensor linear(const Tensor& x, const LinearWeight& weight, const Tensor& residual = {});
+
+// residual + gate * (x W^T + b) in one pass: x [B,...,in], residual [B,...,out], and one gate [B,out] a picture.
+Tensor gated_linear(const Tensor& x, const LinearWeight& weight, const Tensor& gate, const Tensor& residual);
+
+// then(x W^T + b), in one pass where nothing will be differentiated.
+Tensor activated_linear(const Tensor& x, const LinearWeight& weight, Activation then);
 
 // Batched product of activations, a [..., M, K] and b [..., K, N] with equal leading axes (or none on b);
 // differentiable in both. Transposed operands are views: matmul(a, transpose(b)).

@@ -4,6 +4,7 @@
 #include "kernels/core/error.h"
 #include "kernels/core/tape.h"
 #include "kernels/cpu/norm.h"
+#include "kernels/ops/elementwise.h"
 #include "kernels/ops/view.h"
 
 namespace heddle {
@@ -38,18 +39,44 @@ Tensor shaped_as(const Tensor& y, const Tensor& x) {
   return y.view(x.shape(), row_major_strides(x.shape()), 0);
 }
 
-Tensor row_norm(const Tensor& given, const cpu::RowNormCall& weights, const char* op) {
-  check_input(given, 1, op);
-  check_vector(weights.gamma, given.dim(-1), op, "gamma");
-  check_vector(weights.beta, given.dim(-1), op, "beta");
-  if (given.count() == 0) return given;
-  const Tensor x = contiguous(given);
+// x as [L,R,C], without a copy where its leading axes are two runs: so are q and k within a joined projection.
+Tensor in_two_runs(const Tensor& x) {
+  const int last = x.rank() - 1;
+  Shape shape{1, 1, x.shape()[last]}, strides{0, 0, 1};
+  int run = 1;
+  for (int axis = last - 1; axis >= 0; --axis) {
+    const int64_t extent = x.shape()[axis], stride = x.strides()[axis];
+    if (extent == 1) continue;
+    if (shape[run] > 1 && stride != strides[run] * shape[run]) --run;
+    if (run < 0) return as_rows(contiguous(x), 1);
+    if (shape[run] == 1) strides[run] = stride;
+    shape[run] *= extent;
+  }
+  return x.strides()[last] == 1 ? x.view(shape, strides, 0) : as_rows(contiguous(x), 1);
+}
+
+Tensor row_norm(const Tensor& x, const cpu::RowNormCall& weights) {
+  if (x.count() == 0) return x;
   cpu::RowNormCall call = weights;
-  call.x = as_rows(x, 1);
+  call.x = in_two_runs(x.detach());
   const cpu::Normalised made = cpu::row_norm_forward(call);
   return record(shaped_as(made.y, x), {x}, [call, stats = made.stats](const Tensor& d_y) -> std::vector<Tensor> {
-    return {shaped_as(cpu::row_norm_backward(call, stats, as_rows(cotangent(d_y, call.x), 1)), d_y)};
+    return {shaped_as(cpu::row_norm_backward(call, stats, cotangent(d_y, call.x)), d_y)};
   });
+}
+
+Tensor row_norm(const Tensor& x, const cpu::RowNormCall& weights, const char* op) {
+  check_input(x, 1, op);
+  check_vector(weights.gamma, x.dim(-1), op, "gamma");
+  check_vector(weights.beta, x.dim(-1), op, "beta");
+  return row_norm(x, weights);
+}
+
+// [B,C] as a factor of [B,...,C].
+Tensor over_tokens(const Tensor& w, const Tensor& x) {
+  Shape shape = x.shape();
+  for (int axis = 1; axis + 1 < shape.rank(); ++axis) shape[axis] = 1;
+  return reshape(w, shape);
 }
 
 }  // namespace
@@ -82,6 +109,22 @@ Tensor layer_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, doub
 
 Tensor rms_norm(const Tensor& x, const Tensor& gamma, double eps) {
   return row_norm(x, {.gamma = gamma, .eps = eps, .centred = false}, "rms_norm");
+}
+
+Tensor modulated_norm(const Tensor& x, const Modulation& by, double eps) {
+  check_input(x, 2, "modulated_norm");
+  for (const Tensor& w : {by.shift, by.scale}) {
+    if (!(w.shape() == Shape{x.dim(0), x.dim(-1)}) || w.dtype() != x.dtype()) {
+      fail(ErrorCode::internal, "modulated_norm", "shift and scale [B,C] of x's dtype", w.shape().text());
+    }
+  }
+  if (any_tracked({by.shift, by.scale})) {
+    const Tensor factor = over_tokens(add_constant(by.scale, 1), x);
+    return add(multiply(layer_norm(x, {}, {}, eps), factor), over_tokens(by.shift, x));
+  }
+  const Tensor gamma = add_constant(contiguous(to(by.scale, DType::f32)), 1),
+               beta = contiguous(to(by.shift, DType::f32));
+  return row_norm(x, {.gamma = gamma, .beta = beta, .eps = eps, .centred = true});
 }
 
 }  // namespace heddle

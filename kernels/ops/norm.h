@@ -20,4 +20,11 @@ Tensor layer_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, doub
 // x / sqrt(mean(x^2) + eps) * gamma over the last axis; gamma [C] may be undefined.
 Tensor rms_norm(const Tensor& x, const Tensor& gamma, double eps);
 
+// Layer norm whose weights come from a condition (adaLN; Peebles & Xie 2023): (1 + scale) * norm(x) + shift for
+// x [B,...,C] and one shift and scale [B,C] a picture, in x's dtype.
+struct Modulation {
+  Tensor shift, scale;
+};
+Tensor modulated_norm(const Tensor& x, const Modulation& by, double eps);
+
 }  // namespace heddle

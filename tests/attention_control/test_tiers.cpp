@@ -39,6 +39,7 @@ const std::vector<std::pair<std::string, std::string>> method_settings{
      "weights: {cat: 2}}"},
     {"prompt_to_prompt",
      "{source_prompt: a red cat and a blue dog, target_prompt: a green cat and a small dog, edit: refine}"},
+    {"spotlight", "{words: cat, dim: 0.3}"},  // of test_add_a_method.cpp
     {"style_aligned", "{prompts: [a red cat and a blue dog, a green cat and a small dog]}"},
     {"style_aligned", "{prompts: [a red cat and a blue dog, a green cat and a small dog], share: {mode: full}}"},
     {"tgate", "{gate_step: 4, warm_up: 1, sp_interval: 3, fi_interval: 2}"}};

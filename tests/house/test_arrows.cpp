@@ -20,8 +20,10 @@ const std::map<std::string, std::set<std::string>>& arrows() {
     const std::set<std::string> models{"kernels", "io", "attention_control/plan"};
     std::set<std::string> pipelines = second;
     pipelines.insert({"unet_dit", "encoders", "attention_control/plugins"});
-    std::set<std::string> doors = pipelines;
-    doors.insert("pipelines");
+    std::set<std::string> promises = pipelines;
+    promises.insert({"pipelines", "judge"});
+    std::set<std::string> doors = promises;
+    doors.insert("promises");
     return std::map<std::string, std::set<std::string>>{
         {"kernels", {}},
         {"io", {"kernels"}},
@@ -31,6 +33,8 @@ const std::map<std::string, std::set<std::string>>& arrows() {
         {"encoders", models},
         {"attention_control/plugins", {"kernels", "io", "attention_control/plan"}},
         {"pipelines", pipelines},
+        {"judge", {"kernels", "io"}},
+        {"promises", promises},
         {"cli", doors},
         {"capi", doors},
         {"bench", doors}};

@@ -3,23 +3,17 @@
 
 #include <gtest/gtest.h>
 
-#include <filesystem>
-
 #include "io/safetensors.h"
 #include "kernels/core/error.h"
 #include "kernels/core/tape.h"
 #include "kernels/ops/view.h"
-#include "tests/support/compare.h"
-#include "tests/support/network.h"
+#include "tests/unet_dit/parity.h"
 
 namespace heddle {
 namespace {
 
 using testing::error_over_std;
-
-std::string folder_of(const std::string& name) {
-  return std::string(HEDDLE_FIXTURES) + "/unet_dit/" + name;
-}
+using testing::folder_of;
 
 std::unique_ptr<UNet> load(const std::string& folder, DType compute) {
   return testing::load_network<UNet, UNetConfig>(folder, compute);
@@ -32,13 +26,6 @@ Conditioning conditioning_of(const TensorMap& io) {
           .time_ids = get("time_ids"),
           .class_labels = get("class_labels"),
           .guidance = get("timestep_cond")};
-}
-
-std::vector<std::string> fixtures() {
-  std::vector<std::string> names;
-  for (const auto& entry : std::filesystem::directory_iterator(folder_of(""))) names.push_back(entry.path().filename());
-  std::sort(names.begin(), names.end());
-  return names;
 }
 
 class UNetParity : public ::testing::TestWithParam<std::string> {};
@@ -68,7 +55,7 @@ TEST_P(UNetParity, Bf16IsNoWorseThanThreeTimesTorch) {
             3 * error_over_std(io.at("expected.bf16"), io.at("expected.sample")));
 }
 
-INSTANTIATE_TEST_SUITE_P(Fixtures, UNetParity, ::testing::ValuesIn(fixtures()),
+INSTANTIATE_TEST_SUITE_P(Fixtures, UNetParity, ::testing::ValuesIn(testing::fixtures_in("")),
                          [](const auto& info) { return info.param; });
 
 TEST(UNetSites, AreNamedInOrderAndTruthful) {

@@ -66,6 +66,55 @@ TEST(Linear, shapes_and_addends) {
   check_linear({{9}, 4, true, false});
 }
 
+// residual + gate * (x W^T + b), the gate a constant or on the tape.
+void check_gated(const Shape& x, int64_t out, bool tracked_gate) {
+  const int64_t in = x.back();
+  const Tensor w = exact_weights(1, {out, in}), b = exact_weights(2, {out}), constant = exact_weights(4, {x[0], out});
+  Shape y = x;
+  y[y.rank() - 1] = out;
+  OpCase test{"gated_linear " + x.text() + (tracked_gate ? ", tracked gate" : ""), {x, y}};
+  if (tracked_gate) test.inputs.push_back({x[0], out});
+  test.op = [=](const std::vector<Tensor>& t) {
+    return gated_linear(t[0], LinearWeight(w, b, t[0].dtype()), t.size() > 2 ? t[2] : to(constant, t[0].dtype()), t[1]);
+  };
+  test.oracle = [=](const std::vector<Array>& t) {
+    const Array gate = t.size() > 2 ? t[2] : to_array(constant);
+    Array result = product(t[0], to_array(w), to_array(b));
+    const int64_t each = result.shape.count() / x[0];
+    for (int64_t i = 0; i < result.shape.count(); ++i) result[i] = t[1][i] + gate[i / each * out + i % out] * result[i];
+    return result;
+  };
+  test.magnitude = 4 * std::sqrt(static_cast<double>(in));
+  check(test);
+}
+
+TEST(Linear, gates) {
+  check_gated({2, 3, 17}, 33, false);
+  check_gated({1, 5, 16}, 64, false);
+  check_gated({3, 70}, 5, false);
+  check_gated({2, 2, 3, 9}, 20, false);
+  check_gated({2, 3, 17}, 33, true);
+}
+
+TEST(Linear, activations) {
+  const int64_t in = 24, out = 40;
+  const Tensor w = exact_weights(1, {out, in}), b = exact_weights(2, {out});
+  for (const Activation then : {Activation::gelu_tanh, Activation::silu}) {
+    OpCase test{"activated_linear", {{2, 3, in}}};
+    test.op = [=](const std::vector<Tensor>& t) { return activated_linear(t[0], LinearWeight(w, b, t[0].dtype()), then); };
+    test.oracle = [=](const std::vector<Array>& t) {
+      Array y = product(t[0], to_array(w), to_array(b));
+      for (double& v : y.values) {
+        v = then == Activation::silu ? v / (1 + std::exp(-v))
+                                     : 0.5 * v * (1 + std::tanh(std::sqrt(2 / M_PI) * (v + 0.044715 * v * v * v)));
+      }
+      return y;
+    };
+    test.magnitude = 4 * std::sqrt(static_cast<double>(in));
+    check(test);
+  }
+}
+
 TEST(Linear, gradients_on_every_instruction_set) {
   for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
     hwy::SetSupportedTargetsForTest(target);

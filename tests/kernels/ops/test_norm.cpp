@@ -167,6 +167,67 @@ TEST(RowNorms, WideRowsAndViews) {
   for (int64_t i = 0; i < shape.count(); ++i) ASSERT_NEAR(got[i], want[i], 4e-6) << i;
 }
 
+// q of a joined projection: rows in two runs, read where they lie.
+TEST(RowNorms, AThirdOfAJoinedProjection) {
+  const Array gamma = weights(5, 10);
+  const Tensor g = testing::to_tensor(gamma, DType::f32);
+  const Array zeros{{10}, std::vector<double>(10, 0.0)};
+  testing::check({.name = "rms_norm of a part",
+                  .inputs = {{2, 3, 6, 10}},
+                  .op = [&](const auto& x) { return rms_norm(slice(x[0], 2, 2, 4), g, 1e-6); },
+                  .oracle =
+                      [&](const auto& x) {
+                        Array part{{2, 3, 2, 10}, {}};
+                        for (int64_t i = 0; i < 120; ++i)
+                          part.values.push_back(x[0][(i / 20 * 6 + 2 + i / 10 % 2) * 10 + i % 10]);
+                        return row_oracle(part, gamma, zeros, 1e-6, false);
+                      },
+                  .magnitude = 8});
+}
+
+// One shift and scale a picture, as constants and on the tape.
+TEST(RowNorms, ModulationOfEachPicture) {
+  const auto oracle = [](const Array& x, const Array& shift, const Array& scale) {
+    const int64_t pictures = x.shape[0], rows = x.shape.count() / pictures, channels = x.shape.back();
+    Array y = x;
+    for (int64_t b = 0; b < pictures; ++b) {
+      Array one{{rows / channels, channels}, {}}, gamma{{channels}, {}}, beta{{channels}, {}};
+      one.values.assign(x.values.begin() + b * rows, x.values.begin() + (b + 1) * rows);
+      for (int64_t c = 0; c < channels; ++c) {
+        gamma.values.push_back(1 + scale[b * channels + c]);
+        beta.values.push_back(shift[b * channels + c]);
+      }
+      const Array normed = row_oracle(one, gamma, beta, 1e-6, true);
+      std::copy(normed.values.begin(), normed.values.end(), y.values.begin() + b * rows);
+    }
+    return y;
+  };
+  testing::on_each_instruction_set([&] {
+    for (const Shape& shape : {Shape{2, 3, 18}, Shape{3, 2, 2, 7}}) {
+      const Shape vectors{shape[0], shape.back()};
+      const Array shift = weights(8, vectors.count()), scale = weights(9, vectors.count());
+      const auto as = [&](const Array& w, DType dtype) { return testing::to_tensor({vectors, w.values}, dtype); };
+      testing::check({.name = "modulated_norm " + shape.text(),
+                      .inputs = {shape},
+                      .op =
+                          [&](const auto& x) {
+                            const DType dtype = x[0].dtype();
+                            return modulated_norm(x[0], {as(shift, dtype), as(scale, dtype)}, 1e-6);
+                          },
+                      .oracle = [&](const auto& x) { return oracle(x[0], shift, scale); },
+                      .magnitude = 16});
+      testing::check({.name = "modulated_norm, all on the tape " + shape.text(),
+                      .inputs = {shape, vectors, vectors},
+                      .op =
+                          [](const auto& x) {
+                            return modulated_norm(x[0], {x[1], x[2]}, 1e-6);
+                          },
+                      .oracle = [&](const auto& x) { return oracle(x[0], x[1], x[2]); },
+                      .magnitude = 16});
+    }
+  });
+}
+
 TEST(Norms, RefuseWhatDoesNotFit) {
   const Tensor x = Tensor::zeros({1, 4, 6}), six = Tensor::zeros({6});
   EXPECT_THROW(group_norm(x, six, six, {.groups = 4}), Error);
@@ -174,6 +235,7 @@ TEST(Norms, RefuseWhatDoesNotFit) {
   EXPECT_THROW(group_norm(x, six, six, {.groups = 3, .then = Activation::gelu}), Error);
   EXPECT_THROW(layer_norm(x, Tensor::zeros({6}, DType::bf16), six, 1e-5), Error);
   EXPECT_THROW(rms_norm(Tensor::zeros({3}, DType::i64), {}, 1e-5), Error);
+  EXPECT_THROW(modulated_norm(x, {six, six}, 1e-5), Error);
 }
 
 }  // namespace

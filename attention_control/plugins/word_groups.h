@@ -1,0 +1,43 @@
+// Entities of a prompt as groups of tokens, and which group each pixel belongs to by its cross-attention map.
+#pragma once
+
+#include <set>
+
+#include "attention_control/plan/builder.h"
+#include "attention_control/plugins/token_words.h"
+#include "kernels/core/tensor.h"
+
+namespace heddle {
+
+struct WordGroup {
+  TokenWords noun, attributes;
+  static Params<WordGroup> params();
+};
+
+enum class GroupScore : uint8_t { noun_max, sum };  // its best noun token, or all its tokens together
+
+// Tokens of one member's prompt by group; no token is in two.
+struct MemberGroups {
+  std::vector<std::vector<int64_t>> nouns, attributes;
+  std::vector<int64_t> captured;  // all of them, ascending
+  std::set<int64_t> others;       // words of no group
+  int64_t length = 0;             // of the prompt's layout
+
+  size_t count() const { return nouns.size(); }
+  std::vector<int64_t> of(size_t group) const;  // nouns, then attributes
+
+  // `asked` empty: the noun phrases of the prompt. Error(usage) at `where` for groups with a common token.
+  static MemberGroups resolve(std::vector<WordGroup> asked, const Member& member, const std::string& where);
+};
+
+// [R,Nq,K] from a map [R,Nq,T] of the captured tokens.
+Tensor group_scores(const Tensor& map, const MemberGroups& groups, GroupScore score);
+
+// R * Nq numbers: the best group of each pixel, the lower index at ties; K where the two best are closer than
+// `min_margin`.
+std::vector<int64_t> winning_groups(const Tensor& scores, double min_margin);
+
+// A pixel of group `query` sees no words of other groups; `query` K sees everything. query [R * Nq] of `rows` rows.
+Labels group_mask(const std::vector<int64_t>& query, int64_t rows, const MemberGroups& groups);
+
+}  // namespace heddle

@@ -1,0 +1,133 @@
+// LoRAs laid over weights.
+#include "io/lora.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "io/original_names.h"
+#include "kernels/core/error.h"
+#include "kernels/ops/elementwise.h"
+#include "kernels/ops/linear.h"
+#include "kernels/ops/reduce.h"
+#include "kernels/ops/view.h"
+
+namespace heddle {
+namespace {
+
+constexpr const char* weight_ending = ".weight";
+constexpr const char* bias_ending = ".bias";
+
+std::string underscored(std::string name) {
+  std::ranges::replace(name, '.', '_');
+  return name;
+}
+
+[[noreturn]] void fail_layer(const LoraLayer& layer, const std::string& wanted, const std::string& got) {
+  fail(ErrorCode::input, layer.written, wanted, got, "a LoRA made for this kind of model");
+}
+
+Tensor as_matrix(const Tensor& x) {
+  return reshape(contiguous(x), {x.dim(0), x.count() / x.dim(0)});
+}
+
+// up down, in the weight's shape. With mid (a CP decomposition): up [out,r] mid [r,r,kh,kw] down [r,in].
+Tensor product(const LoraLayer& layer, const Shape& shape) {
+  const Tensor up = as_matrix(layer.up), down = as_matrix(layer.down);  // [out,r], [r,in * kh * kw]
+  if (!layer.mid.defined()) {
+    if (up.dim(0) * down.dim(1) != shape.count() || up.dim(0) != shape[0])
+      fail_layer(layer, "matrices for a weight " + shape.text(), up.shape().text() + " and " + down.shape().text());
+    return reshape(matmul(up, down), shape);
+  }
+  const int64_t r = down.dim(0), taps = layer.mid.count() / (layer.mid.dim(0) * layer.mid.dim(1));
+  if (up.dim(0) * down.dim(1) * taps != shape.count() || layer.mid.dim(0) != up.dim(1) || layer.mid.dim(1) != r)
+    fail_layer(layer, "matrices for a weight " + shape.text(), "mid " + layer.mid.shape().text());
+  const Tensor first = matmul(up, as_matrix(layer.mid));                                  // [out, r * taps]
+  const Tensor turned = permute(reshape(first, {up.dim(0), r, taps}), {0, 2, 1});         // [out,taps,r]
+  const Tensor mixed = matmul(reshape(contiguous(turned), {up.dim(0) * taps, r}), down);  // [out * taps, in]
+  return reshape(contiguous(permute(reshape(mixed, {up.dim(0), taps, down.dim(1)}), {0, 2, 1})), shape);
+}
+
+// DoRA: each row (output) of the sum gets the length that was learned for it.
+Tensor with_magnitude(const LoraLayer& layer, const Tensor& sum) {
+  const Tensor rows = as_matrix(sum);
+  if (layer.magnitude.count() != rows.dim(0))
+    fail_layer(layer, std::to_string(rows.dim(0)) + " magnitudes", layer.magnitude.shape().text());
+  const Tensor length = square_root(heddle::sum(square(rows), {1}, Axes::keep));
+  const Tensor factor = divide(reshape(contiguous(layer.magnitude), {rows.dim(0), 1}), length);
+  return reshape(multiply(rows, factor), sum.shape());
+}
+
+// Names that a file may call a layer by, besides the network's own.
+std::vector<std::string> aliases(const std::string& layer, LoraPart part) {
+  std::vector<std::string> out{layer, underscored(layer)};
+  if (part != LoraPart::denoiser) {  // with and without the outermost module
+    const std::string model = "text_model.";
+    const std::string other = layer.starts_with(model) ? layer.substr(model.size()) : model + layer;
+    out.insert(out.end(), {other, underscored(other)});
+  }
+  if (part == LoraPart::denoiser) {
+    for (const bool attends : {false, true}) {
+      if (const auto original = original_unet_layer(layer, attends))
+        out.insert(out.end(), {*original, underscored(*original)});
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+LoraWeights::LoraWeights(WeightSource& base, const std::vector<std::string>& names, LoraPart part,
+                         const std::vector<AskedLora>& loras)
+    : base_(base) {
+  std::map<std::string, std::string> layers;  // alias to layer
+  for (const std::string& name : names) {
+    if (!name.ends_with(weight_ending)) continue;
+    const std::string layer = name.substr(0, name.size() - std::string(weight_ending).size());
+    for (const std::string& alias : aliases(layer, part)) layers.emplace(alias, layer);
+  }
+  for (const AskedLora& lora : loras) {
+    for (const auto& [written, layer] : lora.file->layers(part)) {
+      const auto found = layers.find(written);
+      if (found == layers.end()) fail_layer(layer, "a layer of the model", "none of that name");
+      if (layer.bias.defined() && std::ranges::find(names, found->second + bias_ending) == names.end())
+        fail_layer(layer, "no bias for a layer without one", "one");
+      if (lora.weight != 0) deltas_[found->second].push_back({&layer, lora.weight});
+    }
+  }
+}
+
+bool LoraWeights::has(const std::string& name) const {
+  return base_.has(name);
+}
+
+Tensor LoraWeights::take(const std::string& name, const Shape& shape) {
+  return adapted(name, base_.take(name, shape));
+}
+
+Tensor LoraWeights::take_any(const std::string& name) {
+  return adapted(name, base_.take_any(name));
+}
+
+void LoraWeights::release(const Tensor& tensor) {
+  base_.release(tensor);
+}
+
+Tensor LoraWeights::adapted(const std::string& name, Tensor weight) const {
+  const bool is_bias = name.ends_with(bias_ending);
+  const size_t dot = name.rfind('.');
+  const auto found = deltas_.find(name.substr(0, dot));
+  if (found == deltas_.end() || (!is_bias && !name.ends_with(weight_ending))) return weight;
+  for (const Delta& delta : found->second) {
+    const LoraLayer& layer = *delta.layer;
+    if (is_bias && !layer.bias.defined()) continue;
+    const double factor = delta.weight * layer.scaling;
+    const Tensor part = is_bias ? reshape(contiguous(layer.bias), weight.shape()) : product(layer, weight.shape());
+    const Tensor stored = weight;
+    weight = weighted_sum(1, to(contiguous(weight), DType::f32), factor, part);
+    base_.release(stored);
+    if (!is_bias && layer.magnitude.defined()) weight = with_magnitude(layer, weight);
+  }
+  return weight;
+}
+
+}  // namespace heddle

@@ -1,0 +1,141 @@
+// Runs the pairs of a promise and measures them.
+#include "promises/promise.h"
+
+#include <chrono>
+#include <cmath>
+#include <filesystem>
+
+#include "attention_control/plugins/registry.h"
+#include "io/image_tensor.h"
+#include "io/preset_file.h"
+#include "kernels/core/device.h"
+#include "kernels/core/error.h"
+#include "kernels/ops/view.h"
+#include "pipelines/generate.h"
+#include "pipelines/shelves.h"
+
+namespace heddle {
+namespace {
+
+namespace fs = std::filesystem;
+
+// `over` laid over `base`: maps key by key, anything else as a whole.
+YamlNode laid_over(const YamlNode& base, const YamlNode& over) {
+  if (base.kind != YamlNode::Kind::map || over.kind != YamlNode::Kind::map) return over;
+  YamlNode out = base;
+  for (const YamlEntry& entry : over.entries) {
+    const auto same = std::ranges::find(out.entries, entry.key, &YamlEntry::key);
+    if (same == out.entries.end()) {
+      out.entries.push_back(entry);
+    } else {
+      same->value = laid_over(same->value, entry.value);
+    }
+  }
+  return out;
+}
+
+class PairedRuns {
+ public:
+  PairedRuns(const PromiseSpec& spec, const std::string& path, const PromiseEvents& events)
+      : spec_(spec),
+        path_(path),
+        events_(events),
+        world_(World::read((fs::path(path).parent_path() / (spec.world + ".yaml")).string())),
+        judge_(find_folder(spec.judge, path,
+                           {.where = "judge",
+                            .what = "a folder with config.json and model.safetensors",
+                            .mark = "model.safetensors"})) {
+    for (const std::string& name : spec.metrics) metrics_.push_back(&metric_named(name, path));
+  }
+
+  GroupResult measure(const CaseGroup& group, int& done, int total);
+  PromiseResult header(int threads);
+
+ private:
+  Preset preset_of(const Case& wanted, const std::optional<YamlNode>& over) const;
+  Outcome run(const Preset& preset, double& judge_seconds);
+
+  const PromiseSpec& spec_;
+  const std::string& path_;
+  const PromiseEvents& events_;
+  World world_;
+  Judge judge_;
+  std::unique_ptr<Model> model_;
+  std::vector<const Metric*> metrics_;
+};
+
+Preset PairedRuns::preset_of(const Case& wanted, const std::optional<YamlNode>& over) const {
+  const YamlNode tree = over ? laid_over(spec_.preset, *over) : spec_.preset;
+  return preset_from_yaml(with_words(tree, case_words(wanted)), {.methods = method_names()});
+}
+
+Outcome PairedRuns::run(const Preset& preset, double& judge_seconds) {
+  RunEvents events;
+  events.cancelled = events_.cancelled;
+  const RunResult result = generate(preset, path_, *model_, events);
+  if (result.cancelled) fail(ErrorCode::cancelled, "promise", "all pairs", "an interrupt");
+  Outcome outcome{.members = result.members, .seconds = result.seconds.steps};
+  const auto began = std::chrono::steady_clock::now();
+  for (Image& image : tensor_to_images(contiguous(channels_last(result.image)))) {
+    SeenPicture verdict = judge_(image);
+    outcome.pictures.push_back({std::move(image), std::move(verdict)});
+  }
+  judge_seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+  return outcome;
+}
+
+PromiseResult PairedRuns::header(int threads) {
+  const Preset preset = preset_of(draw_case(world_, spec_.groups[0], 0), spec_.method);
+  if (threads > 0 || preset.threads > 0) set_threads(threads > 0 ? threads : preset.threads);
+  model_ = std::make_unique<Model>(find_model(preset.model, path_),
+                                   preset.dtype == Precision::bf16 ? DType::bf16 : DType::f32, preset.lora, path_);
+  PromiseResult out{.name = spec_.name, .says = spec_.says, .model = preset.model};
+  out.has_method = spec_.method.has_value();
+  if (const YamlNode* methods = spec_.method ? spec_.method->find("attention") : nullptr)
+    out.settings = yaml_to_json(*methods);
+  out.steps = preset.sampler.steps.value_or(0);
+  out.guidance = preset.sampler.guidance.value_or(0);
+  out.bars = spec_.bars;
+  out.time_ratio = spec_.time_ratio;
+  return out;
+}
+
+GroupResult PairedRuns::measure(const CaseGroup& group, int& done, int total) {
+  GroupResult out{.name = group.name};
+  for (const Metric* m : metrics_) out.metrics.push_back({.metric = m->name});
+  for (int i = 0; i < group.count; ++i) {
+    Pair pair{.wanted = draw_case(world_, group, i)};
+    pair.plain = run(preset_of(pair.wanted, spec_.plain), out.judge_seconds);
+    if (spec_.method) pair.method = run(preset_of(pair.wanted, spec_.method), out.judge_seconds);
+    out.prompts.push_back(pair.wanted.edit == EditedPart::none
+                              ? pair.wanted.prompt
+                              : pair.wanted.prompt + " -> " + pair.wanted.edited_prompt);
+    out.plain_seconds.push_back(pair.plain.seconds);
+    if (pair.method) out.method_seconds.push_back(pair.method->seconds);
+    std::optional<double> plain, method;
+    for (size_t m = metrics_.size(); m-- > 0;) {  // the first last: it is the one that is told
+      plain = metrics_[m]->of(pair, pair.plain);
+      method = pair.method ? metrics_[m]->of(pair, *pair.method) : std::nullopt;
+      out.metrics[m].plain.push_back(plain.value_or(NAN));
+      if (pair.method) out.metrics[m].method.push_back(method.value_or(NAN));
+    }
+    if (events_.on_result) events_.on_result(group.name, pair, plain, method);
+    if (events_.on_pair) events_.on_pair(++done, total);
+  }
+  return out;
+}
+
+}  // namespace
+
+PromiseResult keep_promise(const PromiseSpec& spec, const std::string& path, const PromiseOptions& options,
+                           const PromiseEvents& events) {
+  PairedRuns runs(spec, path, events);
+  PromiseResult result = runs.header(options.threads);
+  std::vector<CaseGroup> groups = spec.groups;
+  int total = 0, done = 0;
+  for (CaseGroup& group : groups) total += group.count = options.pairs.value_or(group.count);
+  for (const CaseGroup& group : groups) result.groups.push_back(runs.measure(group, done, total));
+  return result;
+}
+
+}  // namespace heddle

@@ -1,0 +1,194 @@
+// LoRA files laid over a UNet against diffusers with PEFT, names of the original layout, refusals.
+#include "io/lora.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "io/json.h"
+#include "io/original_names.h"
+#include "io/weights.h"
+#include "kernels/core/error.h"
+#include "tests/support/compare.h"
+
+namespace heddle {
+namespace {
+
+const std::string folder = std::string(HEDDLE_FIXTURES) + "/lora/";
+
+TEST(LoraFile, ReadsHalvesAndScale) {
+  const LoraFile kohya(folder + "kohya.safetensors"), peft(folder + "peft_alpha_in_metadata.safetensors");
+  EXPECT_TRUE(kohya.layers(LoraPart::text_encoder).empty());
+  ASSERT_EQ(kohya.layers(LoraPart::denoiser).size(), peft.layers(LoraPart::denoiser).size());
+  for (const auto& [name, layer] : kohya.layers(LoraPart::denoiser)) {
+    EXPECT_EQ(name.find('.'), name.npos) << name;
+    EXPECT_NEAR(layer.scaling, 5.0 / 3, 1e-6);
+  }
+  for (const auto& [name, layer] : peft.layers(LoraPart::denoiser)) EXPECT_NEAR(layer.scaling, 5.0 / 3, 1e-6) << name;
+}
+
+TEST(LoraFile, ScalesByPatternsAndRoots) {
+  const LoraFile file(folder + "peft_patterns.safetensors");
+  for (const auto& [name, layer] : file.layers(LoraPart::denoiser)) {
+    const double rank = name.ends_with("to_q") ? 2 : 4, alpha = name.ends_with("to_v") ? 7 : 2;
+    EXPECT_NEAR(layer.scaling, alpha / std::sqrt(rank), 1e-6) << name;
+  }
+}
+
+// Every weight of a base, one of which LoRAs change.
+class Made final : public WeightSource {
+ public:
+  explicit Made(TensorMap tensors) : tensors_(std::move(tensors)) {}
+  bool has(const std::string& name) const override { return tensors_.contains(name); }
+  Tensor take(const std::string& name, const Shape&) override { return tensors_.at(name); }
+  Tensor take_any(const std::string& name) override { return tensors_.at(name); }
+  void release(const Tensor&) override {}
+  std::vector<std::string> names() const {
+    std::vector<std::string> out;
+    for (const auto& [name, tensor] : tensors_) out.push_back(name);
+    return out;
+  }
+
+ private:
+  TensorMap tensors_;
+};
+
+Tensor counting(const Shape& shape, float step) {
+  Tensor x = Tensor::zeros(shape);
+  for (int64_t i = 0; i < shape.count(); ++i) x.fill_data<float>()[i] = step * static_cast<float>((7 * i) % 11 - 5);
+  return x;
+}
+
+std::string written(const TensorMap& tensors) {
+  const std::string path = ::testing::TempDir() + "heddle_lora_" + std::to_string(::getpid()) + ".safetensors";
+  write_safetensors(path, tensors);
+  return path;
+}
+
+TEST(LoraWeights, SeveralAddUpAndNoneLeavesNoTrace) {
+  Made base({{"a.weight", counting({3, 4}, 0.1f)}});
+  const std::string path =
+      written({{"unet.a.lora_A.weight", counting({2, 4}, 0.3f)}, {"unet.a.lora_B.weight", counting({3, 2}, 0.2f)}});
+  const LoraFile file(path);
+  LoraWeights off(base, base.names(), LoraPart::denoiser, {{&file, 0}});
+  EXPECT_EQ(off.take("a.weight", {3, 4}).bytes(), base.take("a.weight", {3, 4}).bytes()) << "the very same tensor";
+  LoraWeights twice(base, base.names(), LoraPart::denoiser, {{&file, 0.5}, {&file, 0.25}});
+  LoraWeights once(base, base.names(), LoraPart::denoiser, {{&file, 0.75}});
+  EXPECT_LE(testing::error_over_std(twice.take("a.weight", {3, 4}), once.take("a.weight", {3, 4})), 1e-6);
+  const std::vector<float> w = base.take("a.weight", {3, 4}).to_vector(),
+                           got = once.take("a.weight", {3, 4}).to_vector();
+  const std::vector<float> a = counting({2, 4}, 0.3f).to_vector(), b = counting({3, 2}, 0.2f).to_vector();
+  for (size_t i = 0; i < 12; ++i) {
+    const float product = b[i / 4 * 2] * a[i % 4] + b[i / 4 * 2 + 1] * a[4 + i % 4];
+    EXPECT_NEAR(got[i], w[i] + 0.75f * product, 1e-6);
+  }
+  std::filesystem::remove(path);
+}
+
+// Text encoders are stored with their outermost module and without; files name it always, or never.
+TEST(LoraWeights, FindsLayersOfTextEncoders) {
+  const Tensor w = counting({3, 4}, 0.1f), a = counting({2, 4}, 0.3f), b = counting({3, 2}, 0.2f);
+  for (const std::string stored : {"text_model.encoder.layers.0.fc1.weight", "encoder.layers.0.fc1.weight"}) {
+    for (const auto& [down, up] :
+         {std::pair("lora_te_text_model_encoder_layers_0_fc1.lora_down.weight",
+                    "lora_te_text_model_encoder_layers_0_fc1.lora_up.weight"),
+          std::pair("text_encoder.text_model.encoder.layers.0.fc1.lora_linear_layer.down.weight",
+                    "text_encoder.text_model.encoder.layers.0.fc1.lora_linear_layer.up.weight"),
+          std::pair("text_encoder.encoder.layers.0.fc1.lora_A.weight",
+                    "text_encoder.encoder.layers.0.fc1.lora_B.weight")}) {
+      Made base({{stored, w}});
+      const std::string path = written({{down, a}, {up, b}});
+      const LoraFile file(path);
+      LoraWeights laid(base, base.names(), LoraPart::text_encoder, {{&file, 1}});
+      EXPECT_NE(laid.take(stored, {3, 4}).to_vector(), w.to_vector()) << stored << " " << down;
+      std::filesystem::remove(path);
+    }
+  }
+}
+
+TEST(LoraWeights, ConvolutionsInThreeParts) {
+  // up [o,r] mid [r,r,kh,kw] down [r,i]: W[o,i,y,x] = sum_pq up[o,p] mid[p,q,y,x] down[q,i]
+  Made base({{"c.weight", Tensor::zeros({3, 2, 2, 2})}});
+  const Tensor up = counting({3, 2, 1, 1}, 0.2f), mid = counting({2, 2, 2, 2}, 0.3f),
+               down = counting({2, 2, 1, 1}, 0.5f);
+  const std::string path = written({{"lora_unet_c.lora_up.weight", up},
+                                    {"lora_unet_c.lora_mid.weight", mid},
+                                    {"lora_unet_c.lora_down.weight", down}});
+  const LoraFile file(path);
+  LoraWeights laid(base, base.names(), LoraPart::denoiser, {{&file, 1}});
+  const std::vector<float> got = laid.take("c.weight", {3, 2, 2, 2}).to_vector(), u = up.to_vector(),
+                           m = mid.to_vector(), d = down.to_vector();
+  for (size_t o = 0; o < 3; ++o) {
+    for (size_t i = 0; i < 2; ++i) {
+      for (size_t t = 0; t < 4; ++t) {
+        float want = 0;
+        for (size_t p = 0; p < 2; ++p) {
+          for (size_t q = 0; q < 2; ++q) want += u[o * 2 + p] * m[(p * 2 + q) * 4 + t] * d[q * 2 + i];
+        }
+        EXPECT_NEAR(got[(o * 2 + i) * 4 + t], want, 1e-5);
+      }
+    }
+  }
+  std::filesystem::remove(path);
+}
+
+std::string refusal(const TensorMap& tensors) {
+  const std::string path = written(tensors);
+  std::string message;
+  try {
+    const LoraFile file(path);
+    Made base({{"a.weight", counting({3, 4}, 0.1f)}});
+    LoraWeights laid(base, base.names(), LoraPart::denoiser, {{&file, 1}});
+    laid.take("a.weight", {3, 4});
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::input);
+    message = error.what();
+  }
+  std::filesystem::remove(path);
+  return message;
+}
+
+TEST(LoraFile, RefusesWhatItCannotMean) {
+  const Tensor down = counting({2, 4}, 1), up = counting({3, 2}, 1);
+  EXPECT_EQ(refusal({{"a.lora_A.weight", down}, {"a.lora_B.weight", up}}), "");
+  EXPECT_NE(refusal({{"a.lora_A.weight", down}}).find("down half alone"), std::string::npos);
+  EXPECT_NE(refusal({{"a.lora_B.weight", up}}).find("no down half"), std::string::npos);
+  EXPECT_NE(refusal({{"b.lora_A.weight", down}, {"b.lora_B.weight", up}}).find("a layer of the model"),
+            std::string::npos);
+  EXPECT_NE(refusal({{"a.weight", up}}).find("a LoRA's tensor"), std::string::npos);
+  EXPECT_NE(refusal({{"a.hada_w1_a", up}}).find("LoHa"), std::string::npos);
+  EXPECT_NE(refusal({{"a.lora_A.weight", down}, {"a.lora_B.weight", counting({3, 3}, 1)}}).find("one rank"),
+            std::string::npos);
+  EXPECT_NE(
+      refusal({{"a.lora_A.weight", down}, {"a.lora_B.weight", counting({5, 2}, 1)}}).find("matrices for a weight"),
+      std::string::npos);
+  EXPECT_NE(
+      refusal({{"a.lora_A.weight", down}, {"a.lora_B.weight", up}, {"a.lora_B.bias", counting({3}, 1)}}).find("bias"),
+      std::string::npos);
+  EXPECT_NE(refusal({{"a.lora_A.weight", counting({2}, 1)}, {"a.lora_B.weight", up}}).find("both halves"),
+            std::string::npos);
+  EXPECT_NE(refusal({{"a.lora_A.weight", down}, {"a.lora_B.weight", up}, {"a.dora_scale", counting({7}, 1)}})
+                .find("magnitudes"),
+            std::string::npos);
+  EXPECT_NE(
+      refusal({{"a.lora_A.weight", down}, {"a.lora_B.weight", up}, {"a.alpha", counting({2}, 1)}}).find("one number"),
+      std::string::npos);
+}
+
+TEST(OriginalNames, AsDiffusersMapsThem) {
+  const Json names = Json::read(folder + "original_names.json");
+  EXPECT_GE(names.keys().size(), 40u);
+  for (const std::string& ours : names.keys())
+    EXPECT_EQ(original_unet_layer(ours, true), names.get<std::string>(ours)) << ours;
+  EXPECT_EQ(original_unet_layer("up_blocks.0.upsamplers.0.conv", false), "output_blocks.2.1.conv");
+  EXPECT_EQ(original_unet_layer("up_blocks.1.upsamplers.0.conv", true), "output_blocks.5.2.conv");
+  EXPECT_EQ(original_unet_layer("conv_in", true), "input_blocks.0.0");
+  EXPECT_EQ(original_unet_layer("time_embedding.linear_2", true), "time_embed.2");
+  for (const char* none :
+       {"", "up_blocks", "up_blocks.x.resnets.0.conv1", "down_blocks.99999999999.resnets.0.conv1", "a.b.c.d.e"})
+    EXPECT_FALSE(original_unet_layer(none, true)) << none;
+}
+
+}  // namespace
+}  // namespace heddle
