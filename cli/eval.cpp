@@ -37,6 +37,7 @@ void add_eval(CLI::App& app) {
       "  AutoencoderKL          sample -> latent_mean, latent_logvar; or latent -> sample\n"
       "  CLIPTextModel          input_ids -> last_hidden_state, pooler_output, penultimate\n"
       "  CLIPTextModelWithProjection  input_ids -> last_hidden_state, text_embeds, penultimate\n"
+      "  T5EncoderModel, UMT5EncoderModel  input_ids or inputs_embeds [, attention_mask] -> last_hidden_state\n"
       "with a tensor cotangent, shaped as the first output, the reply also holds vjp.<first input>\n\n"
       "example:\n  heddle eval --component sd15/unet --inputs in.safetensors --output out.safetensors");
   command->callback([a] {

@@ -10,9 +10,10 @@
 #include <utility>
 #include <vector>
 
+#include "encoders/added_vocabulary.h"
+
 namespace heddle {
 
-using Vocabulary = std::unordered_map<std::string, int64_t>;
 using MergeRules = std::vector<std::pair<std::string, std::string>>;  // the earlier, the sooner
 
 struct WordPart {

@@ -16,10 +16,6 @@ SourceText normalize(std::span<const SourceChar> text) {
   return lower_case(collapse_spaces(compose(text)));
 }
 
-SourceText part_of(const SourceText& text, const TextPart& part) {
-  return {text.begin() + static_cast<ptrdiff_t>(part.begin), text.begin() + static_cast<ptrdiff_t>(part.end)};
-}
-
 bool begins_with(std::span<const SourceChar> text, std::u32string_view word) {
   const auto same = [](char32_t code, const SourceChar& c) { return code == c.code; };
   return text.size() >= word.size() && std::equal(word.begin(), word.end(), text.begin(), same);
@@ -49,51 +45,20 @@ std::vector<size_t> next_words(std::span<const SourceChar> text) {
 }  // namespace
 
 ClipTokenizer::ClipTokenizer(ClipTokenizerFiles files)
-    : files_(std::move(files)), byte_pairs_(files_.vocabulary, files_.merges, files_.unknown, files_.where) {
-  Vocabulary ids = files_.vocabulary;
-  const auto size = static_cast<int64_t>(files_.vocabulary.size());
-  int64_t next = size;
-  std::unordered_map<int64_t, AddedToken> added;
-  for (AddedToken token : files_.added) {
-    if (token.content.empty()) continue;
-    const auto [found, fresh] = ids.emplace(token.content, next);
-    if (fresh) ++next;
-    token.id = found->second;
-    added[token.id] = token;  // of two tokens with one content the later holds
-  }
-  for (const auto& [id, token] : added) {
-    if (files_.split_special && token.special) continue;
-    const SourceText raw = decode_utf8(token.content, files_.where);
-    if (!(token.normalized ? normalized_.insert(token, normalize(raw)) : raw_.insert(token, raw))) {
-      fail(ErrorCode::input, files_.where, "added tokens that read differently once normalised",
-           "a second '" + token.content + "'");
-    }
-  }
-  for (const auto& [token, id] : ids) tokens_.emplace(id, token);
-  const auto required = [&](const std::string& token) {
-    const auto found = ids.find(token);
-    if (found == ids.end()) fail(ErrorCode::input, files_.where, "the token '" + token + "' in the vocabulary", "none");
-    return found->second;
-  };
-  bos_ = required(files_.bos);
-  eos_ = required(files_.eos);
-  pad_ = required(files_.pad);
-}
+    : files_(std::move(files)),
+      byte_pairs_(files_.vocabulary, files_.merges, files_.unknown, files_.where),
+      vocabulary_(files_.vocabulary, files_.added, normalize, {files_.split_special, files_.where}),
+      bos_(vocabulary_.id_of(files_.bos)),
+      eos_(vocabulary_.id_of(files_.eos)),
+      pad_(vocabulary_.id_of(files_.pad)) {}
 
 std::vector<Piece> ClipTokenizer::pieces(std::string_view text) const {
   std::vector<Piece> out;
-  const SourceText source = decode_utf8(text, "prompt");
-  const auto token = [&](const SourceText& of, const TextPart& part) {
-    out.push_back({part.id, of[part.begin].begin, of[part.end - 1].end});
-  };
-  for (const TextPart& part : raw_.split(source)) {
-    if (part.id >= 0) {
-      token(source, part);
-      continue;
-    }
-    const SourceText normal = normalize(part_of(source, part));
-    for (const TextPart& inner : normalized_.split(normal)) {
-      inner.id >= 0 ? token(normal, inner) : split_words(part_of(normal, inner), out);
+  for (const auto& part : vocabulary_.split(text)) {
+    if (const Piece* token = std::get_if<Piece>(&part)) {
+      out.push_back(*token);
+    } else {
+      split_words(std::get<SourceText>(part), out);
     }
   }
   return out;
@@ -146,11 +111,7 @@ std::vector<int64_t> ClipTokenizer::pad(std::vector<int64_t> ids) const {
 }
 
 std::string ClipTokenizer::decode_piece(int64_t id) const {
-  const auto found = tokens_.find(id);
-  if (found == tokens_.end()) {
-    fail(ErrorCode::usage, files_.where, "the id of a token", std::to_string(id));
-  }
-  std::string token = found->second, out;
+  std::string token = vocabulary_.text_of(id), out;
   if (id == bos_ || id == eos_) return token;
   const bool ends_word = token.ends_with("</w>");
   if (ends_word) token.resize(token.size() - 4);

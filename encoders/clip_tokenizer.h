@@ -12,15 +12,10 @@
 #include <string_view>
 #include <vector>
 
-#include "encoders/added_tokens.h"
+#include "encoders/added_vocabulary.h"
 #include "encoders/byte_pairs.h"
 
 namespace heddle {
-
-struct Piece {
-  int64_t id = 0;
-  size_t begin = 0, end = 0;  // bytes [begin, end) of the text it came from
-};
 
 // What the files of a tokenizer folder say; see clip_tokenizer_files.cpp.
 struct ClipTokenizerFiles {
@@ -67,8 +62,7 @@ class ClipTokenizer {
 
   ClipTokenizerFiles files_;
   BytePairs byte_pairs_;
-  AddedTokens raw_, normalized_;
-  std::unordered_map<int64_t, std::string> tokens_;
+  AddedVocabulary vocabulary_;
   int64_t bos_ = 0, eos_ = 0, pad_ = 0;
 };
 

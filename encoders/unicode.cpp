@@ -56,6 +56,11 @@ constexpr Range unknown_marks[] = {
     {0x11d97, 0x11d97}, {0x11f41, 0x11f42}, {0x16ff0, 0x16ff1}, {0x1e08f, 0x1e08f}, {0x1e130, 0x1e136},
     {0x1e2ae, 0x1e2ae}, {0x1e2ec, 0x1e2ef}, {0x1e4ec, 0x1e4ef}};
 
+// Characters of later versions that a compatible one stands for.
+constexpr Range unknown_compatible[] = {{0x32ff, 0x32ff},   {0xa7f2, 0xa7f4},   {0xab69, 0xab69},
+                                        {0x10781, 0x10785}, {0x10787, 0x107b0}, {0x107b2, 0x107ba},
+                                        {0x1e030, 0x1e06d}, {0x1f16c, 0x1f16c}, {0x1fbf0, 0x1fbf9}};
+
 int combining_class(char32_t code) {
   if (code < 0x300 || contains(unknown_marks, code)) return 0;
   return utf8proc_get_property(static_cast<utf8proc_int32_t>(code))->combining_class;
@@ -63,23 +68,26 @@ int combining_class(char32_t code) {
 
 using Codes = std::vector<utf8proc_int32_t>;
 
-Codes decompose(std::span<const SourceChar> text) {
+Codes decompose(std::span<const SourceChar> text, Decomposition decomposition) {
+  constexpr utf8proc_ssize_t most = 18;  // U+FDFA, the longest of the compatible ones
   Codes codes;
   for (const SourceChar& c : text) {
-    utf8proc_int32_t parts[8] = {static_cast<utf8proc_int32_t>(c.code)};
+    utf8proc_int32_t parts[most] = {static_cast<utf8proc_int32_t>(c.code)};
     int boundary = 0;
-    const auto options = static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_DECOMPOSE);
+    const bool compatible = decomposition == Decomposition::compatible && !contains(unknown_compatible, c.code);
+    const auto options =
+        static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_DECOMPOSE | (compatible ? UTF8PROC_COMPAT : 0));
     utf8proc_ssize_t count = 1;
-    if (!contains(unknown_marks, c.code)) count = utf8proc_decompose_char(parts[0], parts, 8, options, &boundary);
-    codes.insert(codes.end(), parts, parts + std::clamp<utf8proc_ssize_t>(count, 0, 8));
+    if (!contains(unknown_marks, c.code)) count = utf8proc_decompose_char(parts[0], parts, most, options, &boundary);
+    codes.insert(codes.end(), parts, parts + std::clamp<utf8proc_ssize_t>(count, 0, most));
   }
   return codes;
 }
 
-// The canonical decomposition, marks in canonical order, then composed. utf8proc sorts marks by insertion, which is
+// The decomposition, marks in canonical order, then composed. utf8proc sorts marks by insertion, which is
 // quadratic in a run of marks; a stable sort gives the same order.
-std::u32string nfc(std::span<const SourceChar> text) {
-  Codes codes = decompose(text);
+std::u32string normal_form(std::span<const SourceChar> text, Decomposition decomposition) {
+  Codes codes = decompose(text, decomposition);
   const auto starts = [](utf8proc_int32_t c) { return combining_class(static_cast<char32_t>(c)) == 0; };
   for (auto at = codes.begin(); at != codes.end();) {
     const auto marks = std::find_if_not(at, codes.end(), starts);
@@ -102,13 +110,13 @@ std::u32string nfc(std::span<const SourceChar> text) {
 }
 
 // Whether normalisation never joins `next` to what stands before it. Below U+0300 all characters are such starters.
-bool begins_anew(std::span<const SourceChar> before, const SourceChar& next) {
+bool begins_anew(std::span<const SourceChar> before, const SourceChar& next, Decomposition decomposition) {
   if (next.code < 0x300) return true;
-  const std::u32string alone = nfc(std::span(&next, 1));
+  const std::u32string alone = normal_form(std::span(&next, 1), decomposition);
   if (alone.empty() || combining_class(alone.front()) != 0) return false;
   std::vector<SourceChar> joined(before.begin(), before.end());
   joined.push_back(next);
-  return nfc(joined) == nfc(before) + alone;
+  return normal_form(joined, decomposition) == normal_form(before, decomposition) + alone;
 }
 
 }  // namespace
@@ -136,13 +144,13 @@ void append_utf8(std::string& out, char32_t code) {
   out.append(reinterpret_cast<const char*>(bytes), static_cast<size_t>(length));
 }
 
-SourceText compose(std::span<const SourceChar> text) {
+SourceText compose(std::span<const SourceChar> text, Decomposition decomposition) {
   SourceText out;
   for (size_t begin = 0; begin < text.size();) {
     size_t end = begin + 1;
-    while (end < text.size() && !begins_anew(text.subspan(begin, end - begin), text[end])) ++end;
+    while (end < text.size() && !begins_anew(text.subspan(begin, end - begin), text[end], decomposition)) ++end;
     const auto segment = text.subspan(begin, end - begin);
-    const std::u32string composed = nfc(segment);
+    const std::u32string composed = normal_form(segment, decomposition);
     const auto same = [](char32_t code, const SourceChar& c) { return code == c.code; };
     if (std::equal(composed.begin(), composed.end(), segment.begin(), segment.end(), same)) {
       out.insert(out.end(), segment.begin(), segment.end());

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
@@ -23,8 +24,10 @@ using SourceText = std::vector<SourceChar>;
 SourceText decode_utf8(std::string_view text, std::string_view where);
 void append_utf8(std::string& out, char32_t code);
 
-// Unicode normalisation form C. What changes in a cluster (a base and its marks) spans the bytes of the cluster.
-SourceText compose(std::span<const SourceChar> text);
+// Unicode normalisation form C, or KC, which replaces compatible characters too. What changes in a cluster (a base and
+// its marks) spans the bytes of the cluster.
+enum class Decomposition : uint8_t { canonical, compatible };
+SourceText compose(std::span<const SourceChar> text, Decomposition decomposition = Decomposition::canonical);
 // Each run of white space becomes one U+0020.
 SourceText collapse_spaces(std::span<const SourceChar> text);
 // The default lower case of each code point by itself: no final sigma, no language.

@@ -9,10 +9,11 @@ namespace {
 
 std::string sampler_label(const std::string& name) {
   constexpr std::pair<std::string_view, std::string_view> labels[] = {
-      {"ddim", "DDIM"}, {"ddpm", "DDPM"},         {"lms", "LMS"},
-      {"pndm", "PLMS"}, {"euler", "Euler"},       {"euler_ancestral", "Euler a"},
-      {"heun", "Heun"}, {"dpmpp_2m", "DPM++ 2M"}, {"dpmpp_2m_sde", "DPM++ 2M SDE"},
-      {"lcm", "LCM"},   {"unipc", "UniPC"}};
+      {"ddim", "DDIM"},        {"ddpm", "DDPM"},         {"lms", "LMS"},
+      {"pndm", "PLMS"},        {"euler", "Euler"},       {"euler_ancestral", "Euler a"},
+      {"heun", "Heun"},        {"dpmpp_2m", "DPM++ 2M"}, {"dpmpp_2m_sde", "DPM++ 2M SDE"},
+      {"lcm", "LCM"},          {"unipc", "UniPC"},       {"rf2", "RF-Solver 2"},
+      {"fireflow", "FireFlow"}};
   for (const auto& [ours, theirs] : labels) {
     if (name == ours) return std::string(theirs);
   }

@@ -9,7 +9,7 @@ namespace heddle {
 
 enum class Task : uint8_t { generate, image_to_image, inpaint, edit };
 // samplers/inversion.h says what they do.
-enum class InversionMethod : uint8_t { ddim, fixed_point, second_order };
+enum class InversionMethod : uint8_t { ddim, fixed_point, second_order, solver };
 enum class Rng : uint8_t { torch_cpu, torch_cuda };
 enum class Precision : uint8_t { f32, bf16 };
 enum class LongPrompts : uint8_t { truncate, chunks };

@@ -10,7 +10,7 @@ struct ParamWords<Task> {
 };
 template <>
 struct ParamWords<InversionMethod> {
-  static constexpr std::array<const char*, 3> words{"ddim", "fixed_point", "second_order"};
+  static constexpr std::array<const char*, 4> words{"ddim", "fixed_point", "second_order", "solver"};
 };
 template <>
 struct ParamWords<Rng> {
@@ -65,14 +65,16 @@ Params<LoraSettings> LoraSettings::params() {
 
 Params<InversionSettings> InversionSettings::params() {
   using I = InversionSettings;
-  return {
-      opt("method", &I::method, "fixed_point reconstructs best, second_order costs two evaluations a step, ddim one"),
-      opt("guidance", &I::guidance, at_least(0), "guidance of the inversion; the sampler's if not given"),
-      opt("iterations", &I::iterations, range(1, 1000), "rounds of fixed_point in each step"),
-      opt("hold", &I::hold, "the source follows the inverted states exactly"),
-      opt("offset", &I::offset, range(0, 100000), "steps by which the held source is ahead of the others at first"),
-      opt("save", &I::save, "safetensors file for the inverted states"),
-      opt("load", &I::load, "such a file, in place of inverting again")};
+  return {opt("method", &I::method,
+              "fixed_point reconstructs best, second_order costs two evaluations a step, ddim one; solver is a flow "
+              "model's "
+              "own sampler backwards"),
+          opt("guidance", &I::guidance, at_least(0), "guidance of the inversion; the sampler's if not given"),
+          opt("iterations", &I::iterations, range(1, 1000), "rounds of fixed_point in each step"),
+          opt("hold", &I::hold, "the source follows the inverted states exactly"),
+          opt("offset", &I::offset, range(0, 100000), "steps by which the held source is ahead of the others at first"),
+          opt("save", &I::save, "safetensors file for the inverted states"),
+          opt("load", &I::load, "such a file, in place of inverting again")};
 }
 
 Params<TextSettings> TextSettings::params() {

@@ -5,15 +5,15 @@ namespace heddle {
 namespace {
 
 // Those of samplers/scheduler_config.h, which this room does not see; a test holds the two lists together.
-const std::vector<std::string> names{"ddim", "ddpm",     "pndm",         "lms",   "euler", "euler_ancestral",
-                                     "heun", "dpmpp_2m", "dpmpp_2m_sde", "unipc", "lcm"};
+const std::vector<std::string> names{"ddim",     "ddpm",         "pndm",  "lms", "euler", "euler_ancestral", "heun",
+                                     "dpmpp_2m", "dpmpp_2m_sde", "unipc", "lcm", "rf2",   "fireflow"};
 
 }  // namespace
 
 Params<SchedulerOverrides> SchedulerOverrides::params() {
   using S = SchedulerOverrides;
   return {
-      opt("prediction_type", &S::prediction_type, one_of({"epsilon", "v_prediction", "sample"}),
+      opt("prediction_type", &S::prediction_type, one_of({"epsilon", "v_prediction", "sample", "flow_prediction"}),
           "what the network predicts"),
       opt("timestep_spacing", &S::timestep_spacing, one_of({"linspace", "leading", "trailing"}),
           "how steps spread over training time"),
@@ -61,6 +61,21 @@ Params<SchedulerOverrides> SchedulerOverrides::params() {
       opt("skip_prk_steps", &S::skip_prk_steps, "PNDM without its Runge-Kutta steps"),
       opt("original_inference_steps", &S::original_inference_steps, range(1, 1000),
           "steps of the schedule LCM picks from"),
+      opt("use_flow_sigmas", &S::use_flow_sigmas, "DPM-Solver and UniPC on a flow model's sigmas"),
+      opt("shift", &S::shift, range(1e-6, 1e6),
+          "shift of a flow model's sigmas: above 1 more of the run at much noise"),
+      opt("flow_shift", &S::flow_shift, range(1e-6, 1e6),
+          "the same under the name that DPM-Solver and UniPC have for it"),
+      opt("use_dynamic_shifting", &S::use_dynamic_shifting,
+          "instead of it a shift that follows from the picture's size"),
+      opt("base_shift", &S::base_shift, range(-100, 100), "dynamic shift at base_image_seq_len"),
+      opt("max_shift", &S::max_shift, range(-100, 100), "dynamic shift at max_image_seq_len"),
+      opt("base_image_seq_len", &S::base_image_seq_len, range(0, 1e12), "image tokens to which base_shift belongs"),
+      opt("max_image_seq_len", &S::max_image_seq_len, range(0, 1e12), "image tokens to which max_shift belongs"),
+      opt("time_shift_type", &S::time_shift_type, one_of({"exponential", "linear"}), "form of the dynamic shift"),
+      opt("shift_terminal", &S::shift_terminal, range(0, 0.999999), "sigma of the last step, by stretching the others"),
+      opt("invert_sigmas", &S::invert_sigmas, "the flow model counts time from noise to the picture"),
+      opt("stochastic_sampling", &S::stochastic_sampling, "Euler steps of a flow model end in fresh noise"),
       opt("timestep_scaling", &S::timestep_scaling, at_least(0), "scaling of timesteps in LCM's boundary condition"),
   };
 }
@@ -70,6 +85,7 @@ Params<SamplerSettings> SamplerSettings::params() {
   Params<S> own{
       opt("name", &S::name, one_of(names), "the sampler; without it, the one in scheduler_config.json"),
       opt("steps", &S::steps, range(1, 1000), "denoising steps; without it 50, LCM 4"),
+      opt("sigmas", &S::sigmas, range(0, 1), "a flow model's sigmas before the shift, falling, one for each step"),
       opt("guidance", &S::guidance, range(0, 100), "classifier-free guidance scale; without it 7.5, SDXL 5, LCM 8.5"),
       opt("guidance_rescale", &S::guidance_rescale, range(0, 1),
           "share of the guided prediction rescaled to the unguided spread"),

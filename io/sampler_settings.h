@@ -18,13 +18,18 @@ struct SchedulerOverrides {
   std::optional<bool> clip_sample, set_alpha_to_one, thresholding, rescale_betas_zero_snr, skip_prk_steps;
   std::optional<bool> use_karras_sigmas, use_exponential_sigmas, use_beta_sigmas, use_lu_lambdas;
   std::optional<bool> lower_order_final, euler_at_final, predict_x0;
+  std::optional<double> shift, flow_shift, base_shift, max_shift, shift_terminal;  // of flow models, as those below
+  std::optional<int64_t> base_image_seq_len, max_image_seq_len;
+  std::optional<std::string> time_shift_type;
+  std::optional<bool> use_flow_sigmas, use_dynamic_shifting, invert_sigmas, stochastic_sampling;
   static Params<SchedulerOverrides> params();
 };
 
 struct SamplerSettings : SchedulerOverrides {
-  std::optional<std::string> name;  // "ddim", "euler" ...; else the class in scheduler_config.json
-  std::optional<int> steps;         // else the family's own in diffusers: 50, LCM 4
-  std::optional<double> guidance;   // else the family's own: 7.5, SDXL 5, LCM 8.5
+  std::optional<std::string> name;            // "ddim", "euler" ...; else the class in scheduler_config.json
+  std::optional<int> steps;                   // else the family's own in diffusers: 50, LCM 4
+  std::optional<std::vector<double>> sigmas;  // of flow models, before the shift, instead of the sampler's own
+  std::optional<double> guidance;             // else the family's own: 7.5, SDXL 5, LCM 8.5
   double guidance_rescale = 0;
   double eta = 0;
   static Params<SamplerSettings> params();

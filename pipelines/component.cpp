@@ -71,9 +71,10 @@ std::unique_ptr<Component> Component::load(const std::string& folder, DType comp
   if (name == "FluxTransformer2DModel") return load_flux_component(folder, compute);
   if (name == "AutoencoderKL") return load_vae_component(folder, compute);
   if (name == "CLIPTextModel" || name == "CLIPTextModelWithProjection") return load_text_component(folder, compute);
+  if (name == "T5EncoderModel" || name == "UMT5EncoderModel") return load_t5_component(folder, compute);
   fail(ErrorCode::input, config.where(),
-       "UNet2DConditionModel, SD3Transformer2DModel, FluxTransformer2DModel, AutoencoderKL, CLIPTextModel or "
-       "CLIPTextModelWithProjection",
+       "UNet2DConditionModel, SD3Transformer2DModel, FluxTransformer2DModel, AutoencoderKL, CLIPTextModel, "
+       "CLIPTextModelWithProjection, T5EncoderModel or UMT5EncoderModel",
        name);
 }
 

@@ -1,7 +1,8 @@
-// AutoencoderKL and the CLIP text encoders on named tensors.
+// AutoencoderKL and the text encoders of CLIP and T5 on named tensors.
 #include "pipelines/component_encoders.h"
 
 #include "encoders/text_clip.h"
+#include "encoders/text_t5.h"
 #include "encoders/vae_kl.h"
 #include "kernels/ops/view.h"
 #include "pipelines/load_component.h"
@@ -57,6 +58,35 @@ class TextComponent final : public Component {
   std::unique_ptr<ClipText> text_;
 };
 
+// From the ids on, or from their embeddings on: gradients are taken of the latter.
+class T5Component final : public Component {
+ public:
+  T5Component(const std::string& folder, DType compute)
+      : text_(load_component<T5Text, T5TextConfig>(folder, compute)) {}
+  std::string class_name() const override {
+    return text_->config().bias_in_each_layer ? "UMT5EncoderModel" : "T5EncoderModel";
+  }
+
+ protected:
+  Signature signature(const TensorMap& inputs) const override {
+    if (inputs.contains("inputs_embeds")) return {.first = "inputs_embeds", .optional = {"attention_mask"}};
+    return {.required = {"input_ids"}, .optional = {"attention_mask"}};
+  }
+
+  Named forward(const TensorMap& inputs) const override {
+    AttentionContext context;
+    const auto found = inputs.find("attention_mask");
+    const Tensor mask = found == inputs.end() ? Tensor() : found->second;
+    const bool embedded = inputs.contains("inputs_embeds");
+    const Tensor states = embedded ? text_->encode(to(inputs.at("inputs_embeds"), DType::f32), mask, context)
+                                   : (*text_)(inputs.at("input_ids"), mask, context);
+    return {{"last_hidden_state", states}};
+  }
+
+ private:
+  std::unique_ptr<T5Text> text_;
+};
+
 }  // namespace
 
 std::unique_ptr<Component> load_vae_component(const std::string& folder, DType compute) {
@@ -65,6 +95,10 @@ std::unique_ptr<Component> load_vae_component(const std::string& folder, DType c
 
 std::unique_ptr<Component> load_text_component(const std::string& folder, DType compute) {
   return std::make_unique<TextComponent>(folder, compute);
+}
+
+std::unique_ptr<Component> load_t5_component(const std::string& folder, DType compute) {
+  return std::make_unique<T5Component>(folder, compute);
 }
 
 }  // namespace heddle

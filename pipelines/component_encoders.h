@@ -7,5 +7,6 @@ namespace heddle {
 
 std::unique_ptr<Component> load_vae_component(const std::string& folder, DType compute);
 std::unique_ptr<Component> load_text_component(const std::string& folder, DType compute);
+std::unique_ptr<Component> load_t5_component(const std::string& folder, DType compute);
 
 }  // namespace heddle

@@ -84,6 +84,7 @@ void Generation::resolve() {
   check_task();
   SamplerSettings& sampler = preset_.sampler;
   embedded_guidance_ = model_.unet().config().time_cond_dim > 0;
+  if (!sampler.steps && sampler.sigmas) sampler.steps = static_cast<int>(sampler.sigmas->size());
   if (!sampler.steps) sampler.steps = embedded_guidance_ ? 4 : 50;
   if (!sampler.guidance) sampler.guidance = embedded_guidance_ ? 8.5 : model_.family() == Family::sdxl ? 5.0 : 7.5;
   if (preset_.source && !preset_.source->strength && preset_.task != Task::edit)
@@ -95,7 +96,8 @@ void Generation::resolve() {
   if (sampler.eta != 0) overrides["eta"] = sampler.eta;
   const SchedulerConfig config =
       parse_scheduler_config(model_.scheduler_text(), model_.scheduler_where(), overrides, sampler.name.value_or(""));
-  schedule_ = make_schedule(config, *sampler.steps);
+  schedule_ =
+      make_schedule(config, {.steps = *sampler.steps, .sigmas = sampler.sigmas.value_or(std::vector<double>())});
   sampler.name = sampler_name(config);
 
   read_noise();

@@ -52,9 +52,7 @@ int order_at(const Run& run, int i, int answers) {
 
 Tensor sample_dpm_multistep(const Denoise& denoise, Tensor x, const Run& run) {
   const Schedule& schedule = run.schedule;
-  const auto step_length = [&](int i) {
-    return std::log(schedule.sigmas[static_cast<size_t>(i)] / schedule.sigmas[static_cast<size_t>(i) + 1]);
-  };
+  const auto step_length = [&](int i) { return schedule.half_log_snr(i + 1) - schedule.half_log_snr(i); };
   std::deque<Tensor> m;  // answers, newest first
   for (int i = run.begin; i < end_of(run); ++i) {
     x = begun(x, run, i);

@@ -1,4 +1,4 @@
-// One step upwards in each of three ways.
+// One step upwards in each of three ways, or a flow's own solver backwards.
 #include "samplers/inversion.h"
 
 #include <cmath>
@@ -28,6 +28,8 @@ class Inverter {
         return fixed_point(x, i);
       case Inversion::second_order:
         return second_order(x, i);
+      case Inversion::solver:
+        break;
     }
     fail(ErrorCode::internal, "inversion", "a known method", "another");
   }
@@ -35,7 +37,7 @@ class Inverter {
  private:
   Level level(int i) const {
     const int steps = static_cast<int>(run_.schedule.evaluations.size());
-    if (i < steps) return run_.schedule.level(i);
+    if (i < steps || run_.schedule.config.flow) return run_.schedule.level(i);
     const double a = run_.schedule.final_alpha_cumprod;
     return {std::sqrt(a), std::sqrt(1 - a)};
   }
@@ -43,7 +45,9 @@ class Inverter {
   // The network told of evaluation `told`, on x at level `at`.
   Estimate estimate(const Tensor& x, int told, Level at) const {
     const Prediction prediction = run_.schedule.config.prediction;
-    const Tensor output = to(denoise_(x, run_.schedule.evaluations[static_cast<size_t>(told)]), DType::f32);
+    Evaluation moment = run_.schedule.evaluations[static_cast<size_t>(told)];
+    moment.direction = Direction::invert;
+    const Tensor output = to(denoise_(x, moment), DType::f32);
     return {clean_estimate(prediction, output, x, at), noise_estimate(prediction, output, x, at)};
   }
 
@@ -85,12 +89,44 @@ class Inverter {
   const InversionRun& run_;
 };
 
+// The levels of the inversion are those of the run in reverse, the middles of steps among them.
+std::vector<Tensor> inverted_by_solver(const Denoise& denoise, const Tensor& clean, const InversionRun& run) {
+  const Schedule rising = inverted(run.schedule);
+  const int last = static_cast<int>(rising.evaluations.size());
+  std::vector<Tensor> states(static_cast<size_t>(last) + 1);
+  states.back() = clean;
+  const OnStep keep = [&](const Evaluation& at, const Tensor& x, const Tensor&) {
+    states[static_cast<size_t>(last - 1 - at.index)] = x;
+    if (run.on_step) run.on_step(at.index + 1, last);
+    return x;
+  };
+  sample(denoise, clean, {.schedule = rising, .noise = {}, .on_step = keep});
+  return states;
+}
+
+void check(const InversionRun& run) {
+  const SchedulerConfig& config = run.schedule.config;
+  if (config.flow) {
+    if (run.method != Inversion::solver && run.method != Inversion::fixed_point)
+      fail(ErrorCode::usage, "inversion.method", "solver or fixed_point for a flow model", "another",
+           "inversion: {method: solver}");
+    if (run.method == Inversion::fixed_point && (config.solver != Solver::euler || config.stochastic))
+      fail(ErrorCode::usage, "inversion.method", "solver but with euler without fresh noise", "fixed_point",
+           "inversion: {method: solver}");
+    return;
+  }
+  if (run.method == Inversion::solver)
+    fail(ErrorCode::usage, "inversion.method", "ddim, fixed_point or second_order but for flow models", "solver",
+         "inversion: {method: fixed_point}");
+  if (config.solver != Solver::ddim || config.eta != 0)
+    fail(ErrorCode::usage, "sampler", "ddim with eta 0 for an inversion", "another solver", "sampler: {name: ddim}");
+}
+
 }  // namespace
 
 std::vector<Tensor> invert(const Denoise& denoise, const Tensor& clean, const InversionRun& run) {
-  const SchedulerConfig& config = run.schedule.config;
-  if (config.solver != Solver::ddim || config.eta != 0)
-    fail(ErrorCode::usage, "sampler", "ddim with eta 0 for an inversion", "another solver", "sampler: {name: ddim}");
+  check(run);
+  if (run.method == Inversion::solver) return inverted_by_solver(denoise, to(clean, DType::f32), run);
   const auto steps = static_cast<int>(run.schedule.evaluations.size());
   std::vector<Tensor> states(static_cast<size_t>(steps) + 1);
   states.back() = to(clean, DType::f32);

@@ -1,10 +1,11 @@
-// Clean estimate and noise from epsilon, v and sample predictions.
+// Clean estimate and noise from epsilon, v, sample and flow predictions.
 #include "samplers/parameterization.h"
 
 #include <algorithm>
 #include <cmath>
 #include <vector>
 
+#include "kernels/core/error.h"
 #include "kernels/ops/elementwise.h"
 #include "kernels/ops/view.h"
 
@@ -43,6 +44,10 @@ Tensor clean_estimate(Prediction prediction, const Tensor& output, const Tensor&
       return weighted_sum(1 / level.signal, x, -level.noise / level.signal, output);
     case Prediction::v_prediction:
       return weighted_sum(level.signal / (r * r), x, -level.noise / r, output);
+    case Prediction::flow:
+      return weighted_sum(1, x, -level.noise, output);
+    case Prediction::reverse_flow:
+      return weighted_sum(1, x, level.noise, output);
     default:
       return output;
   }
@@ -55,9 +60,19 @@ Tensor noise_estimate(Prediction prediction, const Tensor& output, const Tensor&
       return output;
     case Prediction::v_prediction:
       return weighted_sum(level.noise / (r * r), x, level.signal / r, output);
+    case Prediction::flow:
+      return weighted_sum(1, x, level.signal, output);
+    case Prediction::reverse_flow:
+      return weighted_sum(1, x, -level.signal, output);
     default:
       return weighted_sum(1 / level.noise, x, -level.signal / level.noise, output);
   }
+}
+
+Tensor velocity(Prediction prediction, const Tensor& output) {
+  if (prediction == Prediction::flow) return output;
+  if (prediction == Prediction::reverse_flow) return scale(output, -1);
+  fail(ErrorCode::internal, "sampler", "a network that predicts a flow", "another");
 }
 
 Tensor limited(const Tensor& clean, const SchedulerConfig& config) {

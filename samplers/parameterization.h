@@ -8,9 +8,13 @@ namespace heddle {
 
 // `output` is the network's answer, `x` the state at `level`; all f32 of one shape. With r^2 = signal^2 + noise^2:
 // epsilon is the normal n of x = signal * clean + noise * n; v_prediction is (signal * n - noise * clean) / r (Salimans
-// & Ho 2022, section 4); sample is the clean picture.
+// & Ho 2022, section 4); sample is the clean picture; flow is n - clean, reverse_flow clean - n, where signal + noise
+// is 1 (Liu et al. 2022, "Flow Straight and Fast").
 Tensor clean_estimate(Prediction prediction, const Tensor& output, const Tensor& x, Level level);
 Tensor noise_estimate(Prediction prediction, const Tensor& output, const Tensor& x, Level level);
+
+// dx / dsigma of a flow, from a network that predicts it; Error(internal) for other predictions.
+Tensor velocity(Prediction prediction, const Tensor& output);
 
 // The config's limit on clean estimates: clamped to clip_sample_range, or dynamic thresholding for each picture (axis
 // 0; Saharia et al. 2022, section 2.3), or as it is.

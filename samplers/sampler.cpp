@@ -16,6 +16,7 @@ Tensor begun(const Tensor& x, const Run& run, int index) {
 }
 
 Tensor network_input(const Schedule& schedule, const Tensor& x, int index) {
+  if (schedule.config.flow) return x;
   const Level level = schedule.level(index);
   const double r = std::hypot(level.signal, level.noise);  // 1 but for solvers of Karras et al.'s form
   return std::abs(r - 1) < 1e-9 ? x : scale(x, 1 / r);
@@ -34,6 +35,12 @@ Tensor clean_from(const Tensor& output, const Tensor& x, const Run& run, int ind
                  run.schedule.config);
 }
 
+Tensor slope_from(const Tensor& output, const Tensor& clean, const Tensor& x, const Run& run, int index) {
+  if (run.schedule.config.flow) return velocity(run.schedule.config.prediction, output);
+  const double sigma = run.schedule.sigmas[static_cast<size_t>(index)];
+  return weighted_sum(1 / sigma, x, -1 / sigma, clean);
+}
+
 Tensor finished(const Tensor& x, const Tensor& clean, const Run& run, int index) {
   return run.on_step ? run.on_step(run.schedule.evaluations[static_cast<size_t>(index)], x, clean) : x;
 }
@@ -47,7 +54,7 @@ bool draws_noise(const SchedulerConfig& config) {
       config.algorithm == DpmAlgorithm::sde_dpmsolver || config.algorithm == DpmAlgorithm::sde_dpmsolver_pp;
   return (config.solver == Solver::ddim && config.eta > 0) || config.solver == Solver::ddpm ||
          config.solver == Solver::lcm || config.solver == Solver::euler_ancestral ||
-         (config.solver == Solver::dpm_multistep && sde);
+         (config.solver == Solver::dpm_multistep && sde) || (config.solver == Solver::euler && config.stochastic);
 }
 
 Tensor sample(const Denoise& denoise, const Tensor& x, const Run& run) {
@@ -78,6 +85,10 @@ Tensor sample(const Denoise& denoise, const Tensor& x, const Run& run) {
       return sample_dpm_multistep(denoise, start, run);
     case Solver::unipc:
       return sample_unipc(denoise, start, run);
+    case Solver::rf2:
+      return sample_rf2(denoise, start, run);
+    case Solver::fireflow:
+      return sample_fireflow(denoise, start, run);
   }
   fail(ErrorCode::internal, "sampler", "a known solver", "another");
 }

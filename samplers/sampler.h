@@ -48,6 +48,8 @@ Tensor sample_heun(const Denoise& denoise, Tensor x, const Run& run);
 Tensor sample_lms(const Denoise& denoise, Tensor x, const Run& run);
 Tensor sample_dpm_multistep(const Denoise& denoise, Tensor x, const Run& run);
 Tensor sample_unipc(const Denoise& denoise, Tensor x, const Run& run);
+Tensor sample_rf2(const Denoise& denoise, Tensor x, const Run& run);
+Tensor sample_fireflow(const Denoise& denoise, Tensor x, const Run& run);
 
 // What every solver does around its own lines.
 // The state that evaluation `index` begins from.
@@ -56,6 +58,8 @@ Tensor begun(const Tensor& x, const Run& run, int index);
 Tensor network_input(const Schedule& schedule, const Tensor& x, int index);
 // The network's answer to state x, f32.
 Tensor network_output(const Denoise& denoise, const Tensor& x, const Run& run, int index);
+// dx / dsigma at evaluation `index` from the network's answer to x and its clean estimate.
+Tensor slope_from(const Tensor& output, const Tensor& clean, const Tensor& x, const Run& run, int index);
 // The limited clean estimate from the network's answer to x.
 Tensor clean_from(const Tensor& output, const Tensor& x, const Run& run, int index);
 // The state after evaluation `index`, as on_step leaves it.

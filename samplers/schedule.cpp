@@ -8,6 +8,8 @@
 #include "kernels/core/error.h"
 #include "kernels/ops/elementwise.h"
 #include "samplers/betas.h"
+#include "samplers/calls.h"
+#include "samplers/flow_sigmas.h"
 #include "samplers/sigmas.h"
 #include "samplers/timesteps.h"
 
@@ -24,51 +26,13 @@ bool keeps_signal(Solver solver) {
          solver == Solver::lms;
 }
 
-struct Call {
-  double timestep = 0;
-  int step = 0;
-  int stage = 0;
-};
-
-// Each step but the last looks a second time where the first look led (Karras et al. 2022, algorithm 1).
-std::vector<Call> heun_calls(const std::vector<double>& timesteps) {
-  std::vector<Call> calls;
-  const int count = static_cast<int>(timesteps.size());
-  for (int i = 0; i < count; ++i) {
-    if (i > 0) calls.push_back({timesteps[i], i - 1, 1});
-    calls.push_back({timesteps[i], i, 0});
-  }
-  return calls;
+bool multistep(Solver solver) {
+  return solver == Solver::dpm_multistep || solver == Solver::unipc;
 }
 
-// Liu et al. 2022: either three Runge-Kutta steps of four evaluations, at half steps of `ratio`, then linear multistep;
-// or, for skip_prk_steps, linear multistep whose first step is improved by an evaluation at its end.
-std::vector<Call> pndm_calls(const SchedulerConfig& config, const std::vector<double>& timesteps, int64_t ratio) {
-  std::vector<Call> calls;
-  const int count = static_cast<int>(timesteps.size());
-  if (config.skip_prk_steps) {
-    for (int i = 0; i < count; ++i) {
-      if (i == 1) calls.push_back({timesteps[1], 0, 1});
-      calls.push_back({timesteps[i], i, 0});
-    }
-    return calls;
-  }
-  if (count < 4)
-    fail(ErrorCode::usage, "sampler.steps", "at least 4 for pndm with Runge-Kutta steps", std::to_string(count),
-         "skip_prk_steps: true");
-  const double half = static_cast<double>(ratio / 2);
-  for (int i = 0; i < 3; ++i) {
-    calls.push_back({timesteps[i], i, 0});
-    calls.push_back({timesteps[i + 1] + half, i, 1});
-    calls.push_back({timesteps[i + 1] + half, i, 2});
-    calls.push_back({timesteps[i + 1], i, 3});
-  }
-  for (int i = 3; i < count; ++i) calls.push_back({timesteps[i], i, 0});
-  return calls;
-}
-
-double ratio_of(Level level) {
-  return level.noise / level.signal;
+double sigma_of(const Schedule& schedule, int index) {
+  const Level level = schedule.level(index);
+  return schedule.config.flow ? level.noise : level.noise / level.signal;
 }
 
 // A network that predicts noise says nothing about the clean picture where there is no signal.
@@ -84,6 +48,60 @@ void check_levels(const Schedule& schedule) {
            "epsilon at timestep " + std::to_string(at.timestep), "rescale_betas_zero_snr: false");
     }
   }
+}
+
+// The evaluations of a flow's single-step solver, from its step_sigmas.
+void lay_out_flow(Schedule& schedule, Direction direction) {
+  schedule.evaluations.clear();
+  schedule.sigmas.clear();
+  const int steps = static_cast<int>(schedule.step_sigmas.size()) - 1;
+  for (const Call& call : flow_calls(schedule.config, schedule.step_sigmas)) {
+    const int index = static_cast<int>(schedule.evaluations.size());
+    const int step = direction == Direction::invert ? steps - 1 - call.step : call.step;
+    schedule.evaluations.push_back({index, step, steps, call.stage, call.timestep, call.sigma, direction});
+    schedule.sigmas.push_back(call.sigma);
+  }
+  schedule.sigmas.push_back(schedule.step_sigmas.back());
+}
+
+void lay_out(Schedule& schedule, const std::vector<double>& timesteps) {
+  const SchedulerConfig& config = schedule.config;
+  std::vector<Call> calls;
+  if (config.solver == Solver::heun) {
+    calls = heun_calls(timesteps);
+    std::vector<double> doubled;
+    for (const Call& call : calls) doubled.push_back(schedule.sigmas[static_cast<size_t>(call.step + call.stage)]);
+    doubled.push_back(schedule.sigmas.back());
+    schedule.sigmas = doubled;
+  } else if (config.solver == Solver::pndm) {
+    calls = pndm_calls(config, timesteps, config.num_train_timesteps / schedule.steps);
+  } else {
+    for (double t : timesteps) calls.push_back({t, static_cast<int>(calls.size()), 0});
+  }
+  for (const Call& call : calls) {
+    const int index = static_cast<int>(schedule.evaluations.size());
+    schedule.evaluations.push_back({.index = index,
+                                    .step = call.step,
+                                    .steps = static_cast<int>(timesteps.size()),
+                                    .stage = call.stage,
+                                    .timestep = call.timestep});
+    schedule.evaluations.back().sigma = sigma_of(schedule, index);
+  }
+}
+
+Schedule flow_schedule(const SchedulerConfig& config, const StepRequest& request) {
+  Schedule schedule{.config = config, .steps = request.steps};
+  if (multistep(config.solver)) schedule.alphas_cumprod = alphas_cumprod(config);
+  const SigmaPath path = flow_sigma_path(config, request, schedule.alphas_cumprod);
+  schedule.step_sigmas = path.sigmas;
+  schedule.sigmas = path.sigmas;
+  if (multistep(config.solver)) {
+    lay_out(schedule, path.timesteps);
+  } else {
+    lay_out_flow(schedule, Direction::denoise);
+  }
+  check_levels(schedule);
+  return schedule;
 }
 
 }  // namespace
@@ -103,16 +121,30 @@ Level Schedule::level(int index) const {
     return {std::sqrt(a), std::sqrt(1 - a)};
   }
   const double sigma = sigmas[static_cast<size_t>(index)];
+  if (config.flow) return {1 - sigma, sigma};
   if (keeps_signal(config.solver)) return {1, sigma};
   const double signal = 1 / std::sqrt(sigma * sigma + 1);
   return {signal, sigma * signal};
 }
 
+double Schedule::half_log_snr(int index) const {
+  const Level at = level(index);
+  return std::log(at.signal / at.noise);
+}
+
 Schedule make_schedule(const SchedulerConfig& config, int steps) {
+  return make_schedule(config, StepRequest{.steps = steps});
+}
+
+Schedule make_schedule(const SchedulerConfig& config, const StepRequest& request) {
+  const int steps = request.steps;
   if (steps < 1 || steps > config.num_train_timesteps) {
     fail(ErrorCode::usage, "sampler.steps",
          "1 to " + std::to_string(config.num_train_timesteps) + " (num_train_timesteps)", std::to_string(steps));
   }
+  if (config.flow) return flow_schedule(config, request);
+  if (!request.sigmas.empty()) fail(ErrorCode::usage, "sampler.sigmas", "none but for flow models", "a list");
+
   Schedule schedule{.config = config, .steps = steps, .alphas_cumprod = alphas_cumprod(config)};
   std::vector<double> timesteps = spaced_timesteps(config, steps, schedule.alphas_cumprod);
   if (!walks_on_timesteps(config.solver)) {
@@ -122,25 +154,7 @@ Schedule make_schedule(const SchedulerConfig& config, int steps) {
   }
   if (!config.set_alpha_to_one) schedule.final_alpha_cumprod = schedule.alphas_cumprod.front();
   if (config.solver == Solver::ddpm) schedule.final_alpha_cumprod = 1;
-
-  std::vector<Call> calls;
-  if (config.solver == Solver::heun) {
-    calls = heun_calls(timesteps);
-    std::vector<double> doubled;
-    for (const Call& call : calls) doubled.push_back(schedule.sigmas[static_cast<size_t>(call.step + call.stage)]);
-    doubled.push_back(schedule.sigmas.back());
-    schedule.sigmas = doubled;
-  } else if (config.solver == Solver::pndm) {
-    calls = pndm_calls(config, timesteps, config.num_train_timesteps / steps);
-  } else {
-    for (double t : timesteps) calls.push_back({t, static_cast<int>(calls.size()), 0});
-  }
-  for (const Call& call : calls) {
-    const int index = static_cast<int>(schedule.evaluations.size());
-    schedule.evaluations.push_back(
-        {index, call.step, static_cast<int>(timesteps.size()), call.stage, call.timestep, 0});
-    schedule.evaluations.back().sigma = ratio_of(schedule.level(index));
-  }
+  lay_out(schedule, timesteps);
   if (keeps_signal(config.solver)) {
     const double largest = *std::ranges::max_element(schedule.sigmas);
     schedule.init_noise_sigma = config.spacing == Spacing::leading ? std::sqrt(largest * largest + 1) : largest;
@@ -149,16 +163,30 @@ Schedule make_schedule(const SchedulerConfig& config, int steps) {
   return schedule;
 }
 
+Schedule inverted(const Schedule& schedule) {
+  if (!schedule.config.flow || multistep(schedule.config.solver) || schedule.config.stochastic) {
+    fail(ErrorCode::usage, "sampler", "euler, heun, rf2 or fireflow of a flow model, without fresh noise", "another",
+         "sampler: {name: rf2}");
+  }
+  Schedule rising = schedule;
+  std::ranges::reverse(rising.step_sigmas);
+  lay_out_flow(rising, Direction::invert);
+  return rising;
+}
+
 int begin_index(const Schedule& schedule, double strength) {
   if (!(strength > 0 && strength <= 1))
     fail(ErrorCode::usage, "strength", "a number above 0 and at most 1", std::to_string(strength));
-  const int runs = std::min(static_cast<int>(schedule.steps * strength), schedule.steps);
-  if (runs < 1)
+  const SchedulerConfig& config = schedule.config;
+  const double share = schedule.steps * strength;
+  const int first = config.flow ? static_cast<int>(schedule.steps - std::min<double>(share, schedule.steps))
+                                : schedule.steps - std::min(static_cast<int>(share), schedule.steps);
+  if (first >= schedule.steps)
     fail(ErrorCode::usage, "strength", "at least one step that runs",
          std::to_string(strength) + " of " + std::to_string(schedule.steps), "a larger strength or more steps");
-  const int order =
-      schedule.config.solver == Solver::heun ? 2 : 1;  // PNDM's doubled evaluation is not counted, as in diffusers
-  return (schedule.steps - runs) * order;
+  if (config.solver == Solver::fireflow && first > 0) return first + 1;  // at the middle of that step
+  const bool twice = config.solver == Solver::heun || config.solver == Solver::rf2;
+  return twice ? 2 * first : first;  // PNDM's doubled evaluation is not counted, as in diffusers
 }
 
 Tensor add_noise(const Schedule& schedule, const Tensor& clean, const Tensor& noise, int index) {

@@ -8,6 +8,8 @@
 
 namespace heddle {
 
+enum class Direction : uint8_t { denoise, invert };  // from noise to the picture, or back
+
 // x = signal * clean + noise * normal.
 struct Level {
   double signal = 1;
@@ -17,11 +19,12 @@ struct Level {
 // One call of the network.
 struct Evaluation {
   int index = 0;  // into Schedule::evaluations
-  int step = 0;   // solver step, 0 .. steps-1
+  int step = 0;   // solver step, 0 .. steps-1, counted from noise in both directions: an interval has one number
   int steps = 1;
-  int stage = 0;        // evaluation within the step: 0 first, 1 second (Heun, the start of PNDM), ...
+  int stage = 0;        // evaluation within the step: 0 first, 1 second (Heun, RF2, the start of PNDM), ...
   double timestep = 0;  // what the network is told
-  double sigma = 0;     // noise over signal
+  double sigma = 0;     // noise over signal; of flows the share of noise
+  Direction direction = Direction::denoise;
 };
 
 struct Schedule {
@@ -29,23 +32,37 @@ struct Schedule {
   int steps = 0;
   std::vector<float> alphas_cumprod;    // of the training timesteps
   std::vector<Evaluation> evaluations;  // in the order of the network's calls; Heun and PNDM have more than steps
-  std::vector<double>
-      sigmas;  // of solvers that walk on noise over signal: one for each evaluation and one for the end; else empty
-  double final_alpha_cumprod = 1;  // of the end, for solvers that walk on timesteps
-  double init_noise_sigma = 1;     // a run begins with standard normals times this
+  std::vector<double> sigmas;  // of solvers that walk on sigma: one for each evaluation and one for the end; else empty
+  std::vector<double> step_sigmas;  // of flows: where steps begin, and the end
+  double final_alpha_cumprod = 1;   // of the end, for solvers that walk on timesteps
+  double init_noise_sigma = 1;      // a run begins with standard normals times this
 
   // Where x stands before evaluation `index`.
   Level level(int index) const;
+  // log(signal / noise) there; infinite where one of them is 0.
+  double half_log_snr(int index) const;
   // alpha-bar of a training timestep; final_alpha_cumprod below 0. Error(usage) beyond the last.
   double alpha_bar(int64_t timestep) const;
 };
 
-// Steps as a user counts them, 1 .. num_train_timesteps. Error(usage) for a count that the solver cannot make,
-// Error(input) for a configuration that has no such schedule.
+struct StepRequest {
+  int steps = 0;                    // as a user counts them, 1 .. num_train_timesteps
+  std::vector<double> sigmas = {};  // of flows, before the shift: instead of the class's own, `steps` many
+  int64_t image_tokens = 0;         // length of the image sequence, for a dynamic shift
+};
+
+// Error(usage) for a count that the solver cannot make, Error(input) for a configuration that has no such schedule.
+Schedule make_schedule(const SchedulerConfig& config, const StepRequest& request);
 Schedule make_schedule(const SchedulerConfig& config, int steps);
 
-// The first evaluation of an image-to-image run; strength in (0, 1] is the share of steps that run. Error(usage) where
-// none would.
+// 1, ..., 1 / steps: what pipelines of FLUX ask for, except of DPM-Solver and UniPC.
+std::vector<double> even_sigmas(int steps);
+
+// The same steps from the picture to noise, for a flow's euler, heun, rf2 and fireflow; Error(usage) for others.
+Schedule inverted(const Schedule& schedule);
+
+// The first evaluation of an image-to-image run; strength in (0, 1] is the share of steps that run, rounded down, of
+// flows up. Error(usage) where none would.
 int begin_index(const Schedule& schedule, double strength);
 
 // A clean picture brought to the level before evaluation `index`. clean and noise are f32 of one shape.

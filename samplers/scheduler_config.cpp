@@ -1,12 +1,14 @@
 // Reads scheduler_config.json. Keys, defaults and remapped values are those of diffusers' scheduler classes.
 #include "samplers/scheduler_config.h"
 
+#include <algorithm>
 #include <array>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <utility>
 
 #include "kernels/core/error.h"
+#include "samplers/flow_keys.h"
 #include "samplers/scheduler_keys.h"
 
 namespace heddle {
@@ -21,7 +23,7 @@ struct NamedSolver {
   const char* class_name;
   Solver solver;
 };
-constexpr std::array<NamedSolver, 11> named_solvers{{
+constexpr std::array<NamedSolver, 15> named_solvers{{
     {"ddim", "DDIMScheduler", Solver::ddim},
     {"ddpm", "DDPMScheduler", Solver::ddpm},
     {"pndm", "PNDMScheduler", Solver::pndm},
@@ -33,6 +35,10 @@ constexpr std::array<NamedSolver, 11> named_solvers{{
     {"dpmpp_2m_sde", "DPMSolverMultistepScheduler", Solver::dpm_multistep},
     {"unipc", "UniPCMultistepScheduler", Solver::unipc},
     {"lcm", "LCMScheduler", Solver::lcm},
+    {"euler", "FlowMatchEulerDiscreteScheduler", Solver::euler},
+    {"heun", "FlowMatchHeunDiscreteScheduler", Solver::heun},
+    {"rf2", "", Solver::rf2},  // no class of diffusers
+    {"fireflow", "", Solver::fireflow},
 }};
 
 const NamedSolver& solver_of(const json& file, std::string_view where, std::string_view sampler) {
@@ -47,9 +53,10 @@ const NamedSolver& solver_of(const json& file, std::string_view where, std::stri
   const auto found = file.find("_class_name");
   std::string classes;
   for (const NamedSolver& named : named_solvers) {
-    if (found != file.end() && *found == named.class_name) return named;
-    if (classes.find(named.class_name) == std::string::npos)
-      classes += (classes.empty() ? "" : ", ") + std::string(named.class_name);
+    const std::string class_name = named.class_name;
+    if (class_name.empty()) continue;
+    if (found != file.end() && *found == class_name) return named;
+    if (classes.find(class_name) == std::string::npos) classes += (classes.empty() ? "" : ", ") + class_name;
   }
   fail(ErrorCode::input, where, "_class_name: one of " + classes, found == file.end() ? "none" : text_of(*found),
        "a sampler by name");
@@ -84,9 +91,11 @@ void read_betas(const SchedulerKeys& keys, SchedulerConfig& config) {
 }
 
 void read_prediction(const SchedulerKeys& keys, SchedulerConfig& config) {
-  config.prediction = keys.choice<Prediction>(
-      "prediction_type", Prediction::epsilon,
-      {{"epsilon", Prediction::epsilon}, {"v_prediction", Prediction::v_prediction}, {"sample", Prediction::sample}});
+  if (!config.flow) {
+    config.prediction = keys.choice<Prediction>(
+        "prediction_type", Prediction::epsilon,
+        {{"epsilon", Prediction::epsilon}, {"v_prediction", Prediction::v_prediction}, {"sample", Prediction::sample}});
+  }
   if (config.prediction == Prediction::sample &&
       (config.solver == Solver::pndm || config.solver == Solver::euler_ancestral)) {
     keys.refuse("prediction_type", "epsilon or v_prediction for this sampler");
@@ -115,16 +124,7 @@ void read_spacing(const SchedulerKeys& keys, SchedulerConfig& config) {
   if (discrete || config.solver == Solver::euler_ancestral) return;
 
   const bool multistep = config.solver == Solver::dpm_multistep || config.solver == Solver::unipc;
-  if (multistep && keys.flag("use_flow_sigmas", false))
-    keys.refuse("use_flow_sigmas", "false: flow models have samplers of their own");
-  const std::pair<const char*, SigmaSpacing> flags[] = {{"use_karras_sigmas", SigmaSpacing::karras},
-                                                        {"use_exponential_sigmas", SigmaSpacing::exponential},
-                                                        {"use_beta_sigmas", SigmaSpacing::beta}};
-  for (const auto& [key, spacing] : flags) {
-    if (!keys.flag(key, false)) continue;
-    if (config.sigma_spacing != SigmaSpacing::table) keys.refuse(key, "one of " + listed(flags) + " at most");
-    config.sigma_spacing = spacing;
-  }
+  config.sigma_spacing = read_sigma_spacing(keys);
   // diffusers asks for Karras first, then Lu, then the others.
   const bool lu = config.solver == Solver::dpm_multistep && keys.flag("use_lu_lambdas", false);
   if (lu && config.sigma_spacing != SigmaSpacing::karras) config.sigma_spacing = SigmaSpacing::lu;
@@ -178,7 +178,7 @@ void read_unipc(const SchedulerKeys& keys, SchedulerConfig& config) {
       "solver_type", false, {{"bh2", false}, {"bh1", true}, {"midpoint", false}, {"heun", false}, {"logrho", false}});
   config.predict_x0 = keys.flag("predict_x0", true);
   if (keys.find("solver_p") != nullptr) keys.refuse("solver_p", "null: the predictor is UniP");
-  if (keys.find("shift_terminal") != nullptr) keys.refuse("shift_terminal", "null without flow sigmas");
+  if (!config.flow && keys.find("shift_terminal") != nullptr) keys.refuse("shift_terminal", "null without flow sigmas");
   const json* disabled = keys.find("disable_corrector");
   if (disabled == nullptr) return;
   if (!disabled->is_array() || static_cast<int64_t>(disabled->size()) > most_train_timesteps)
@@ -206,13 +206,16 @@ void read_others(const SchedulerKeys& keys, SchedulerConfig& config) {
 
 std::vector<std::string> sampler_names() {
   std::vector<std::string> names;
-  for (const NamedSolver& named : named_solvers) names.emplace_back(named.name);
+  for (const NamedSolver& named : named_solvers) {
+    if (std::ranges::find(names, named.name) == names.end()) names.emplace_back(named.name);
+  }
   return names;
 }
 
 std::string sampler_name(const SchedulerConfig& config) {
   if (config.solver == Solver::dpm_multistep) {
-    const bool sde = config.algorithm == DpmAlgorithm::sde_dpmsolver || config.algorithm == DpmAlgorithm::sde_dpmsolver_pp;
+    const bool sde =
+        config.algorithm == DpmAlgorithm::sde_dpmsolver || config.algorithm == DpmAlgorithm::sde_dpmsolver_pp;
     return sde ? "dpmpp_2m_sde" : "dpmpp_2m";
   }
   for (const NamedSolver& named : named_solvers) {
@@ -240,6 +243,11 @@ SchedulerConfig parse_scheduler_config(std::string_view text, std::string_view w
   if (sampler.starts_with("dpmpp_2m") && !over.contains("solver_order")) over["solver_order"] = 2;
 
   const SchedulerKeys keys(file, over, where);
+  config.flow = is_flow(keys, config.solver, !sampler.empty());
+  if (config.flow) {
+    read_flow(keys, config);
+    if (config.solver != Solver::dpm_multistep && config.solver != Solver::unipc) return config;
+  }
   read_betas(keys, config);
   read_prediction(keys, config);
   read_spacing(keys, config);

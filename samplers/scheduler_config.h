@@ -8,19 +8,18 @@
 #include <string_view>
 #include <vector>
 
-namespace heddle {
+#include "samplers/flow_shift.h"
+#include "samplers/scheduler_choices.h"
 
-enum class Solver : uint8_t { ddim, ddpm, pndm, lms, euler, euler_ancestral, heun, dpm_multistep, unipc, lcm };
-enum class Prediction : uint8_t { epsilon, v_prediction, sample };
-enum class BetaSchedule : uint8_t { linear, scaled_linear, cosine, exponential, laplace, sigmoid };
-enum class Spacing : uint8_t { linspace, leading, trailing };  // Lin et al. 2023, table 2
-enum class SigmaSpacing : uint8_t { table, karras, exponential, beta, lu };
-enum class CleanLimit : uint8_t { none, clamp, dynamic };  // what is done to the clean estimate
-enum class DpmAlgorithm : uint8_t { dpmsolver, dpmsolver_pp, sde_dpmsolver, sde_dpmsolver_pp };
+namespace heddle {
 
 struct SchedulerConfig {
   Solver solver = Solver::ddim;
   Prediction prediction = Prediction::epsilon;
+
+  bool flow = false;  // a rectified flow: sigma is the share of noise, x = (1 - sigma) * clean + sigma * normal
+  FlowShift flow_shift;
+  bool stochastic = false;  // stochastic_sampling: a flow's Euler steps end in fresh noise
 
   int64_t num_train_timesteps = 1000;
   BetaSchedule beta_schedule = BetaSchedule::linear;
@@ -62,14 +61,15 @@ struct SchedulerConfig {
 
 // `text` is the file, `where` its name for messages. `overrides` is an object with the file's keys, merged over it, and
 // DDIM's `eta`. `sampler` is empty (the file's _class_name decides) or one of sampler_names(): that solver is made from
-// the same keys, as diffusers' X.from_config does. Keys of other schedulers are passed over, as there. Error(input):
-// malformed text, an unknown key, a value that is out of range or not supported; Error(usage): the same of overrides
-// and sampler.
+// the same keys, as diffusers' X.from_config does; whether it solves a flow follows from the file. Keys of other
+// schedulers are passed over, as there. Error(input): malformed text, an unknown key, a value that is out of range or
+// not supported; Error(usage): the same of overrides and sampler.
 SchedulerConfig parse_scheduler_config(std::string_view text, std::string_view where);
 SchedulerConfig parse_scheduler_config(std::string_view text, std::string_view where, const nlohmann::json& overrides,
                                        std::string_view sampler);
 
-// ddim, ddpm, pndm, lms, euler, euler_ancestral, heun, dpmpp_2m, dpmpp_2m_sde, unipc, lcm.
+// ddim, ddpm, pndm, lms, euler, euler_ancestral, heun, dpmpp_2m, dpmpp_2m_sde, unipc, lcm; for flows only: rf2,
+// fireflow.
 std::vector<std::string> sampler_names();
 // The one of them that a configuration amounts to.
 std::string sampler_name(const SchedulerConfig& config);

@@ -14,6 +14,8 @@ using nlohmann::json;
 
 // Every key that published files hold: each class reads its own and passes over the others'.
 const std::vector<std::string> known_keys{"algorithm_type",
+                                          "base_image_seq_len",
+                                          "base_shift",
                                           "beta_end",
                                           "beta_schedule",
                                           "beta_start",
@@ -29,6 +31,8 @@ const std::vector<std::string> known_keys{"algorithm_type",
                                           "invert_sigmas",
                                           "lambda_min_clipped",
                                           "lower_order_final",
+                                          "max_image_seq_len",
+                                          "max_shift",
                                           "num_train_timesteps",
                                           "original_inference_steps",
                                           "predict_x0",
@@ -123,10 +127,10 @@ const json* SchedulerKeys::find(const char* key) const {
 }
 
 void SchedulerKeys::refuse(const char* key, const std::string& wanted) const {
-  const bool overridden = overrides_.contains(key);
   const json* value = find(key);
-  fail(overridden ? ErrorCode::usage : ErrorCode::input, overridden ? "sampler" : where_,
-       std::string(key) + ": " + wanted, value == nullptr ? "nothing" : text_of(*value));
+  const bool over = overridden(key);
+  fail(over ? ErrorCode::usage : ErrorCode::input, over ? "sampler" : where_, std::string(key) + ": " + wanted,
+       value == nullptr ? "nothing" : text_of(*value));
 }
 
 bool SchedulerKeys::flag(const char* key, bool fallback) const {
@@ -150,6 +154,19 @@ int64_t SchedulerKeys::integer(const char* key, int64_t fallback, int64_t low, i
   const double value = number(key, static_cast<double>(fallback), static_cast<double>(low), static_cast<double>(high));
   if (value != std::floor(value)) refuse(key, "a whole number");
   return static_cast<int64_t>(value);
+}
+
+SigmaSpacing read_sigma_spacing(const SchedulerKeys& keys) {
+  const std::pair<const char*, SigmaSpacing> flags[] = {{"use_karras_sigmas", SigmaSpacing::karras},
+                                                        {"use_exponential_sigmas", SigmaSpacing::exponential},
+                                                        {"use_beta_sigmas", SigmaSpacing::beta}};
+  SigmaSpacing chosen = SigmaSpacing::table;
+  for (const auto& [key, spacing] : flags) {
+    if (!keys.flag(key, false)) continue;
+    if (chosen != SigmaSpacing::table) keys.refuse(key, "one of " + listed(flags) + " at most");
+    chosen = spacing;
+  }
+  return chosen;
 }
 
 }  // namespace heddle

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "kernels/core/error.h"
+#include "samplers/scheduler_config.h"
 
 namespace heddle {
 
@@ -35,6 +36,7 @@ class SchedulerKeys {
       : file_(file), overrides_(overrides), where_(where) {}
 
   const nlohmann::json* find(const char* key) const;  // nullptr where absent or null
+  bool overridden(const char* key) const { return overrides_.contains(key); }
   bool flag(const char* key, bool fallback) const;
   double number(const char* key, double fallback, double low, double high) const;
   int64_t integer(const char* key, int64_t fallback, int64_t low, int64_t high) const;
@@ -56,5 +58,8 @@ class SchedulerKeys {
   const nlohmann::json& overrides_;
   std::string where_;
 };
+
+// use_karras_sigmas, use_exponential_sigmas or use_beta_sigmas; an error for two of them.
+SigmaSpacing read_sigma_spacing(const SchedulerKeys& keys);
 
 }  // namespace heddle

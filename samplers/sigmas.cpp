@@ -55,7 +55,21 @@ double timestep_of(double sigma, std::span<const float> log_table) {
   return (1 - w) * static_cast<double>(low) + w * static_cast<double>(low + 1);
 }
 
-std::vector<double> spaced(const SchedulerConfig& config, int steps, double sigma_max, double sigma_min) {
+// The whole timesteps that diffusers tells the network, by class and spacing.
+double rounded(const SchedulerConfig& config, double timestep) {
+  if (config.solver == Solver::dpm_multistep) {
+    const bool rounds = config.sigma_spacing == SigmaSpacing::karras || config.sigma_spacing == SigmaSpacing::lu;
+    return rounds && config.beta_schedule != BetaSchedule::cosine ? std::nearbyint(timestep) : std::trunc(timestep);
+  }
+  if (config.solver == Solver::unipc) {
+    return config.sigma_spacing == SigmaSpacing::karras ? std::nearbyint(timestep) : std::trunc(timestep);
+  }
+  return static_cast<double>(static_cast<float>(timestep));
+}
+
+}  // namespace
+
+std::vector<double> spaced_sigmas(const SchedulerConfig& config, int steps, double sigma_max, double sigma_min) {
   constexpr double rho = 7;
   constexpr double alpha = 0.6, beta = 0.6;  // of the beta distribution
   std::vector<double> sigmas = linspace(0, 1, steps);
@@ -73,20 +87,6 @@ std::vector<double> spaced(const SchedulerConfig& config, int steps, double sigm
   }
   return sigmas;
 }
-
-// The whole timesteps that diffusers tells the network, by class and spacing.
-double rounded(const SchedulerConfig& config, double timestep) {
-  if (config.solver == Solver::dpm_multistep) {
-    const bool rounds = config.sigma_spacing == SigmaSpacing::karras || config.sigma_spacing == SigmaSpacing::lu;
-    return rounds && config.beta_schedule != BetaSchedule::cosine ? std::nearbyint(timestep) : std::trunc(timestep);
-  }
-  if (config.solver == Solver::unipc) {
-    return config.sigma_spacing == SigmaSpacing::karras ? std::nearbyint(timestep) : std::trunc(timestep);
-  }
-  return static_cast<double>(static_cast<float>(timestep));
-}
-
-}  // namespace
 
 SigmaPath sigma_path(const SchedulerConfig& config, int steps, std::span<const double> timesteps,
                      std::span<const float> alphas_cumprod) {
@@ -114,8 +114,8 @@ SigmaPath sigma_path(const SchedulerConfig& config, int steps, std::span<const d
     const bool lu = config.sigma_spacing == SigmaSpacing::lu;
     const double largest = whole_table ? table.back() : path.sigmas.front();
     const double smallest = whole_table ? table.front() : path.sigmas.back();
-    path.sigmas = spaced(config, steps, lu ? largest : config.sigma_max.value_or(largest),
-                         lu ? smallest : config.sigma_min.value_or(smallest));
+    path.sigmas = spaced_sigmas(config, steps, lu ? largest : config.sigma_max.value_or(largest),
+                                lu ? smallest : config.sigma_min.value_or(smallest));
     path.timesteps.clear();
     for (double sigma : path.sigmas) path.timesteps.push_back(rounded(config, timestep_of(sigma, log_table)));
   }

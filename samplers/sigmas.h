@@ -17,4 +17,7 @@ struct SigmaPath {
 SigmaPath sigma_path(const SchedulerConfig& config, int steps, std::span<const double> timesteps,
                      std::span<const float> alphas_cumprod);
 
+// From sigma_max to sigma_min, spaced as the config says.
+std::vector<double> spaced_sigmas(const SchedulerConfig& config, int steps, double sigma_max, double sigma_min);
+
 }  // namespace heddle

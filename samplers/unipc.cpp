@@ -100,8 +100,8 @@ Tensor sample_unipc(const Denoise& denoise, Tensor x, const Run& run) {
   const Schedule& schedule = run.schedule;
   const SchedulerConfig& config = schedule.config;
   const auto step_at = [&](int i) {
-    const auto sigma = [&](int k) { return schedule.sigmas[static_cast<size_t>(k)]; };
-    return Step{config, schedule.level(i), schedule.level(i + 1), std::log(sigma(i) / sigma(i + 1))};
+    return Step{config, schedule.level(i), schedule.level(i + 1),
+                schedule.half_log_snr(i + 1) - schedule.half_log_snr(i)};
   };
   History past;
   Tensor last;  // the corrected state one step ago
@@ -115,7 +115,7 @@ Tensor sample_unipc(const Denoise& denoise, Tensor x, const Run& run) {
     if (last.defined() && corrects) x = update(step_at(i - 1), last, past, last_order, answer);
 
     past.answers.push_front(answer);
-    past.lambdas.push_front(-std::log(schedule.sigmas[static_cast<size_t>(i)]));
+    past.lambdas.push_front(schedule.half_log_snr(i));
     if (static_cast<int>(past.answers.size()) > config.solver_order) {
       past.answers.pop_back();
       past.lambdas.pop_back();

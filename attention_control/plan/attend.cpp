@@ -53,7 +53,7 @@ std::vector<Group> groups_of(const CompiledPlan& plan, const AttentionSite& site
 Tensor plain(const SiteCall& call, const Lane& lane) {
   const auto rows = [&](const Tensor& x) { return slice(x, 0, lane.begin, lane.end); };
   return attention(rows(call.q), rows(call.k), rows(call.v),
-                   {.scale = call.site.scale, .causal = call.site.causal, .terms = {}})
+                   {.scale = call.site.scale, .causal = call.site.causal, .terms = network_terms(call, lane)})
       .out;
 }
 
@@ -110,8 +110,9 @@ Tensor attend(const AttentionSite& site, const SiteTokens& tokens, const Tensor&
   const Tensor k = rotary.defined() ? rotate(plain_k, rotary) : plain_k;
   const auto groups = context.plan != nullptr ? groups_of(*context.plan, site, context) : std::vector<Group>{};
   const bool edited = std::ranges::any_of(groups, [](const Group& g) { return g.program != nullptr; });
-  const Tensor out = edited ? planned({site, tokens, q, k, v, context, {plain_q, plain_k, rotary}}, groups)
-                            : attention(q, k, v, {.scale = site.scale, .causal = site.causal, .terms = {}}).out;
+  const Tensor out = edited
+                         ? planned({site, tokens, q, k, v, context, {plain_q, plain_k, rotary}}, groups)
+                         : attention(q, k, v, {.scale = site.scale, .causal = site.causal, .terms = tokens.terms}).out;
   if (context.stop_after == site.depth && context.plan != nullptr) throw StopEvaluation{};
   return out;
 }

@@ -145,6 +145,15 @@ LaneRun::LaneRun(const SiteCall& call, const Lane& lane)
       place_{call.site, call.tokens, lane_, call.context.moment,
              call.context.captures != nullptr ? *call.context.captures : no_captures} {}
 
+std::vector<ScoreTerm> network_terms(const SiteCall& call, const Lane& lane) {
+  std::vector<ScoreTerm> terms = call.tokens.terms;
+  for (ScoreTerm& term : terms) {
+    if (term.key_class.defined() && term.key_class.dim(0) > 1) term.key_class = rows(term.key_class, lane);
+    if (term.rows.dim(0) > 1) term.rows = rows(term.rows, lane);
+  }
+  return terms;
+}
+
 Tensor LaneRun::of(Role role, const LaneRef& ref) const {
   return rows_of(role == Role::q ? call_.q : role == Role::k ? call_.k : call_.v, ref);
 }
@@ -199,6 +208,7 @@ BranchInputs prepare(const BranchProgram& branch, const LaneRun& lane) {
   const auto allows = [](const std::vector<Term>& terms) {
     return std::ranges::any_of(terms, [](const Term& t) { return t.empty_rows_are_zero; });
   };
+  for (ScoreTerm& term : network_terms(lane.call(), lane.place().lane)) in.terms.push_back(std::move(term));
   in.empty_rows_are_zero = allows(branch.terms);
   for (const Extend& extend : branch.extends) {
     in.empty_rows_are_zero = in.empty_rows_are_zero || allows(extend.terms);

@@ -23,6 +23,9 @@ struct SiteCall {
   } plain;
 };
 
+// SiteTokens::terms for the rows of one lane.
+std::vector<ScoreTerm> network_terms(const SiteCall& call, const Lane& lane);
+
 // The rows of one lane in a call.
 class LaneRun final : public LaneTensors {
  public:

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "kernels/core/score_term.h"
+
 namespace heddle {
 
 enum class AttentionKind : uint8_t { self, cross, joint, temporal };
@@ -39,6 +41,8 @@ struct AttentionSite {
 struct SiteTokens {
   TokenLayout query;
   TokenLayout key;
+  // What the network itself adds to the scaled scores of all rows: biases of distances, hidden padding.
+  std::vector<ScoreTerm> terms = {};
 };
 
 }  // namespace heddle

@@ -1,5 +1,6 @@
-// config.json from any text, read as that of each denoiser, an autoencoder and a text encoder.
+// config.json from any text, read as that of each denoiser, an autoencoder and of text encoders.
 #include "encoders/text_clip.h"
+#include "encoders/text_t5.h"
 #include "encoders/vae_kl.h"
 #include "tests/fuzz/accept.h"
 #include "unet_dit/flux_config.h"
@@ -15,5 +16,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     testing::accept([&] { FluxConfig::from(json); });
     testing::accept([&] { VaeConfig::from(json); });
     testing::accept([&] { ClipTextConfig::from(json); });
+    testing::accept([&] { T5TextConfig::from(json); });
   });
 }

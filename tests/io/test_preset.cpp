@@ -72,6 +72,25 @@ TEST(Preset, EveryKeyBinds) {
   EXPECT_EQ(over.get<std::vector<double>>("trained_betas"), (std::vector<double>{0.1, 0.2}));
 }
 
+TEST(Preset, KeysOfFlowModelsBind) {
+  const Preset p = read(head + R"(sampler: {name: rf2, steps: 3, sigmas: [1, 0.5, 0.25], shift: 3, flow_shift: 2,
+  use_dynamic_shifting: true, base_shift: 0.4, max_shift: 1.2, base_image_seq_len: 64, max_image_seq_len: 1024,
+  time_shift_type: linear, shift_terminal: 0.1, use_flow_sigmas: true, invert_sigmas: false,
+  stochastic_sampling: false, prediction_type: flow_prediction}
+)");
+  EXPECT_EQ(p.sampler.sigmas, (std::vector<double>{1, 0.5, 0.25}));
+  const Json over = scheduler_overrides(p.sampler);
+  EXPECT_EQ(over.keys().size(), 13u);
+  EXPECT_EQ(over.get<int64_t>("max_image_seq_len"), 1024);
+  EXPECT_EQ(over.get<double>("shift_terminal"), 0.1);
+  // The keys are those of the file: laid over one, they make its schedule.
+  const SchedulerConfig config =
+      parse_scheduler_config(R"({"_class_name": "FlowMatchEulerDiscreteScheduler"})", "test", over.node(), "rf2");
+  EXPECT_TRUE(config.flow && config.flow_shift.dynamic && config.flow_shift.linear);
+  EXPECT_EQ(config.flow_shift.max_tokens, 1024);
+  EXPECT_EQ(why(head + "sampler: {shift: 0}\n").substr(0, 33), "[p.yaml:4 sampler.shift] wanted a");
+}
+
 TEST(Preset, DefaultsAreThoseOfTheStruct) {
   const Preset p = read(head);
   EXPECT_EQ(p.task, Task::generate);
@@ -109,7 +128,8 @@ TEST(Preset, FaultsNameLineAndNearestKey) {
   EXPECT_EQ(why(head + "sampler:\n  stepz: 3\n"),
             "[p.yaml:5 sampler.stepz] wanted a known key; got \"stepz\"; try \"steps\"");
   EXPECT_EQ(why(head + "promt: x\n"), "[p.yaml:4 promt] wanted a known key; got \"promt\"; try \"prompt\"");
-  EXPECT_EQ(why(head + "task: video\n"), "[p.yaml:4 task] wanted generate | image_to_image | inpaint | edit; got \"video\"");
+  EXPECT_EQ(why(head + "task: video\n"),
+            "[p.yaml:4 task] wanted generate | image_to_image | inpaint | edit; got \"video\"");
   EXPECT_EQ(why(head + "task: inpant\n"),
             "[p.yaml:4 task] wanted generate | image_to_image | inpaint | edit; got \"inpant\"; try \"inpaint\"");
   EXPECT_EQ(why(head + "sampler: {name: eular}\n").substr(0, 60),

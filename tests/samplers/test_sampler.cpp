@@ -13,7 +13,9 @@ namespace heddle {
 namespace {
 
 Schedule schedule_of(const std::string& sampler, int steps) {
-  const std::string text = R"({"_class_name": "DDIMScheduler", "clip_sample": false})";
+  const bool flow = sampler == "rf2" || sampler == "fireflow";
+  const std::string text = flow ? R"({"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 3.0})"
+                                : R"({"_class_name": "DDIMScheduler", "clip_sample": false})";
   return make_schedule(parse_scheduler_config(text, "test", nlohmann::json::object(), sampler), steps);
 }
 

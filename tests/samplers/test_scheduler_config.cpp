@@ -35,6 +35,12 @@ const std::string stable_diffusion = R"({
   "beta_start": 0.00085, "num_train_timesteps": 1000, "set_alpha_to_one": false, "skip_prk_steps": true, "steps_offset": 1,
   "trained_betas": null, "clip_sample": false, "timestep_values": null, "tensor_format": "pt"})";
 
+std::vector<std::string> diffusion_samplers() {
+  std::vector<std::string> names = sampler_names();
+  std::erase_if(names, [](const std::string& name) { return name == "rf2" || name == "fireflow"; });
+  return names;
+}
+
 TEST(SchedulerConfig, PublishedFileBecomesAnySampler) {
   const SchedulerConfig pndm = parse(stable_diffusion);
   EXPECT_EQ(pndm.solver, Solver::pndm);
@@ -48,7 +54,7 @@ TEST(SchedulerConfig, PublishedFileBecomesAnySampler) {
   EXPECT_EQ(sde.algorithm, DpmAlgorithm::sde_dpmsolver_pp);
   EXPECT_EQ(sde.sigma_spacing, SigmaSpacing::karras);
   EXPECT_EQ(parse(stable_diffusion, {{"eta", 0.5}}, "ddim").eta, 0.5);
-  for (const std::string& name : sampler_names())
+  for (const std::string& name : diffusion_samplers())
     EXPECT_NO_THROW(make_schedule(parse(stable_diffusion, json::object(), name), 20)) << name;
 }
 
@@ -70,12 +76,23 @@ TEST(SchedulerConfig, RefusalsNameKeyAndValue) {
   const auto refuses = [](const std::string& keys, const std::string& part) {
     expect_error(ErrorCode::input, part, [&] { parse(std::string("{").append(keys).append("}")); });
   };
-  refuses(R"("_class_name": "FlowMatchEulerDiscreteScheduler")", "FlowMatchEulerDiscreteScheduler");
+  refuses(R"("_class_name": "EDMEulerScheduler")", "EDMEulerScheduler");
   refuses(R"("beta_start": 0.1)", "_class_name");
   const std::string dpm = R"("_class_name": "DPMSolverMultistepScheduler", )";
   refuses(dpm + R"("prediction_type": "flow_prediction")",
           "prediction_type: one of epsilon, v_prediction, sample; got \"flow_prediction\"");
-  refuses(dpm + R"("use_flow_sigmas": true)", "use_flow_sigmas");
+  const std::string flow = R"("_class_name": "FlowMatchEulerDiscreteScheduler", )";
+  refuses(dpm + R"("use_flow_sigmas": true, "prediction_type": "v_prediction")", "prediction_type: one of flow_pred");
+  refuses(dpm + R"("use_flow_sigmas": true, "use_beta_sigmas": true)", "use_flow_sigmas");
+  refuses(dpm + R"("use_flow_sigmas": true, "use_lu_lambdas": true)", "use_lu_lambdas");
+  refuses(flow + R"("shift": 0)", "shift: a number from 1e-06");
+  refuses(flow + R"("shift": "3")", "shift");
+  refuses(flow + R"("shift_terminal": 1)", "shift_terminal");
+  refuses(flow + R"("time_shift_type": "cubic")", "time_shift_type: one of exponential, linear");
+  refuses(flow + R"("base_image_seq_len": 4096)", "max_image_seq_len");
+  refuses(flow + R"("use_karras_sigmas": true, "use_beta_sigmas": true)", "use_beta_sigmas");
+  refuses(flow + R"("stochastic_sampling": true, "invert_sigmas": true)", "stochastic_sampling");
+  refuses(flow + R"("use_dynamic_shiftin": true)", "try use_dynamic_shifting");
   refuses(dpm + R"("algorithm_type": "dpmsolver")", "final_sigmas_type");
   refuses(dpm + R"("solver_order": 4)", "solver_order: a number from 1 to 3; got 4");
   refuses(dpm + R"("use_karras_sigmas": true, "use_beta_sigmas": true)", "use_beta_sigmas");
@@ -96,6 +113,67 @@ TEST(SchedulerConfig, RefusalsNameKeyAndValue) {
   expect_error(ErrorCode::usage, "try euler", [] { parse(stable_diffusion, json::object(), "eular"); });
   expect_error(ErrorCode::usage, "prediction_type", [] { parse(stable_diffusion, {{"prediction_type", "x"}}); });
   expect_error(ErrorCode::usage, "karras", [] { parse(stable_diffusion, {{"karras", true}}); });
+}
+
+// As published with Stable Diffusion 3 and 3.5 (large), 3.5 (medium), FLUX.1 [dev] and [schnell].
+const std::string sd3 = R"({"_class_name": "FlowMatchEulerDiscreteScheduler", "_diffusers_version": "0.29.0.dev0",
+  "num_train_timesteps": 1000, "shift": 3.0})";
+const std::string sd35 = R"({"_class_name": "FlowMatchEulerDiscreteScheduler", "_diffusers_version": "0.31.0.dev0",
+  "base_image_seq_len": 256, "base_shift": 0.5, "max_image_seq_len": 4096, "max_shift": 1.15,
+  "num_train_timesteps": 1000, "shift": 3.0, "use_dynamic_shifting": false})";
+const std::string flux_dev = R"({"_class_name": "FlowMatchEulerDiscreteScheduler", "_diffusers_version": "0.30.0.dev0",
+  "base_image_seq_len": 256, "base_shift": 0.5, "max_image_seq_len": 4096, "max_shift": 1.15,
+  "num_train_timesteps": 1000, "shift": 3.0, "use_dynamic_shifting": true})";
+const std::string flux_schnell = R"({"_class_name": "FlowMatchEulerDiscreteScheduler",
+  "_diffusers_version": "0.30.0.dev0", "base_image_seq_len": 256, "base_shift": 0.5, "max_image_seq_len": 4096,
+  "max_shift": 1.15, "num_train_timesteps": 1000, "shift": 1.0, "use_dynamic_shifting": false})";
+// As a newer diffusers saves it: every key of the class.
+const std::string complete = R"({"_class_name": "FlowMatchEulerDiscreteScheduler", "_diffusers_version": "0.36.0",
+  "base_image_seq_len": 256, "base_shift": 0.5, "invert_sigmas": false, "max_image_seq_len": 4096, "max_shift": 1.15,
+  "num_train_timesteps": 1000, "shift": 3.0, "shift_terminal": null, "stochastic_sampling": false,
+  "time_shift_type": "exponential", "use_beta_sigmas": false, "use_dynamic_shifting": false,
+  "use_exponential_sigmas": false, "use_karras_sigmas": false})";
+
+TEST(SchedulerConfig, PublishedFlowFilesBecomeAnySamplerOfFlows) {
+  for (const std::string& file : {sd3, sd35, flux_dev, flux_schnell, complete}) {
+    for (const std::string name : {"", "euler", "heun", "rf2", "fireflow", "dpmpp_2m", "dpmpp_2m_sde", "unipc"}) {
+      const SchedulerConfig config = parse(file, json::object(), name);
+      EXPECT_TRUE(config.flow);
+      EXPECT_EQ(config.prediction, Prediction::flow);
+      EXPECT_EQ(sampler_name(config), name.empty() ? "euler" : name);
+      const Schedule schedule = make_schedule(config, {.steps = 12, .sigmas = {}, .image_tokens = 4096});
+      EXPECT_EQ(schedule.init_noise_sigma, 1);
+      EXPECT_EQ(schedule.sigmas.size(), schedule.evaluations.size() + 1);
+      EXPECT_EQ(schedule.sigmas.back(), 0);
+    }
+    for (const std::string name : {"ddim", "pndm", "lcm", "euler_ancestral", "lms"})
+      expect_error(ErrorCode::usage, "flow model", [&] { parse(file, json::object(), name); });
+  }
+  for (const std::string name : {"rf2", "fireflow"})
+    expect_error(ErrorCode::usage, "are for flows", [&] { parse(stable_diffusion, json::object(), name); });
+  expect_error(ErrorCode::usage, "flow_prediction", [] { parse(sd3, {{"prediction_type", "epsilon"}}); });
+}
+
+TEST(SchedulerConfig, ShiftsOfPublishedFlowFiles) {
+  const auto sigma = [](const std::string& file, const std::string& name) {
+    return make_schedule(parse(file, json::object(), name),
+                         {.steps = 4, .sigmas = even_sigmas(4), .image_tokens = 1024})
+        .step_sigmas[2];
+  };
+  for (const std::string name : {"", "heun", "rf2", "unipc"}) {
+    EXPECT_NEAR(sigma(sd3, name), 3 * 0.5 / (1 + 2 * 0.5), 1e-6) << name;
+    EXPECT_NEAR(sigma(flux_schnell, name), 0.5, 1e-6) << name;
+    const double mu = 0.5 + (1.15 - 0.5) * (1024 - 256) / (4096 - 256);
+    EXPECT_NEAR(sigma(flux_dev, name), std::exp(mu) / (std::exp(mu) + 1), 1e-6) << name;
+  }
+  EXPECT_DOUBLE_EQ(parse(flux_dev).flow_shift.mu(256), 0.5);
+  EXPECT_DOUBLE_EQ(parse(flux_dev).flow_shift.mu(4096), 1.15);
+  // The two names of the static shift stand for each other where a file has only one.
+  EXPECT_EQ(parse(R"({"_class_name": "UniPCMultistepScheduler", "use_flow_sigmas": true, "flow_shift": 5.0,
+    "prediction_type": "flow_prediction"})",
+                  json::object(), "euler")
+                .flow_shift.shift,
+            5);
 }
 
 TEST(SchedulerConfig, HostileTextIsAnInputError) {
@@ -130,13 +208,35 @@ TEST(Schedule, StepsThatCannotBeAreUsageErrors) {
   expect_error(ErrorCode::usage, "strength", [&] { begin_index(make_schedule(ddim, 10), NAN); });
 }
 
+TEST(Schedule, SigmasThatCannotBeAreUsageErrors) {
+  const auto refuses = [](const std::string& file, const std::vector<double>& sigmas, const std::string& part,
+                          const std::string& sampler = "") {
+    expect_error(ErrorCode::usage, part, [&] {
+      make_schedule(parse(file, json::object(), sampler), {.steps = 3, .sigmas = sigmas, .image_tokens = 16});
+    });
+  };
+  refuses(sd3, {1, 0.5}, "as many as steps");
+  refuses(sd3, {1, 0.5, 0.5}, "falling");
+  refuses(sd3, {1.1, 0.5, 0.1}, "falling");
+  refuses(sd3, {1, 0.5, 0}, "falling");
+  refuses(sd3, {1, NAN, 0.1}, "falling");
+  refuses(sd3, {1, 0.5, 0.1}, "DPM-Solver", "dpmpp_2m");
+  refuses(stable_diffusion, {1, 0.5, 0.1}, "flow models");
+  expect_error(ErrorCode::usage, "use_dynamic_shifting", [] { make_schedule(parse(flux_dev), 4); });
+  expect_error(ErrorCode::usage, "sampler.steps", [] { make_schedule(parse(sd3), 0); });
+  expect_error(ErrorCode::input, "shifts", [] {
+    make_schedule(parse(flux_dev, {{"time_shift_type", "linear"}, {"base_shift", -3}, {"max_shift", -2}}),
+                  {.steps = 4, .sigmas = {}, .image_tokens = 512});
+  });
+}
+
 TEST(Schedule, DegenerateNoiseIsAnInputError) {
   const json zero{{"rescale_betas_zero_snr", true}, {"timestep_spacing", "trailing"}};
   expect_error(ErrorCode::input, "v_prediction", [&] { make_schedule(parse(stable_diffusion, zero, "ddim"), 10); });
   json v = zero;
   v["prediction_type"] = "v_prediction";
   EXPECT_NO_THROW(make_schedule(parse(stable_diffusion, v, "ddim"), 10));
-  for (const std::string& name : sampler_names()) {
+  for (const std::string& name : diffusion_samplers()) {
     for (const double beta : {0.0, 1.0}) {
       expect_error(ErrorCode::input, "scheduler", [&] {
         make_schedule(parse(stable_diffusion, {{"beta_start", beta}, {"beta_end", beta}}, name), 5);

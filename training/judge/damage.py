@@ -11,6 +11,8 @@ from world.sprites import ANIMALS, COLOURS, OBJECTS, sprite
 NAMES = (*ANIMALS, *OBJECTS)
 # Shapes that a mere silhouette names.
 OUTLINES = ("heart", "star", "umbrella", "balloon", "shirt")
+# And those that soft patches of colour still name.
+SHAPES = (*OUTLINES, "car", "apple", "panda", "penguin")
 
 
 def smooth_noise(rng: np.random.Generator, size: int, cells: int) -> np.ndarray:
@@ -89,27 +91,47 @@ def fused(rng: np.random.Generator, kinds: list[tuple[str, str | None]], size: i
     return mask * one + (1 - mask) * two, float(mask.mean())
 
 
-def broken(rng: np.random.Generator, name: str, colour: str | None, size: int) -> np.ndarray:
-    """A subject past recognition: shuffled, melted, a fragment, or a patch in its colours."""
-    rgba = _floats(name, colour, size)
-    way = rng.integers(4)
-    if way == 0:
-        n = int(rng.integers(3, 5))
-        step = size // n
-        cells = [rgba[i * step:(i + 1) * step, j * step:(j + 1) * step] for i in range(n) for j in range(n)]
-        order = rng.permutation(n * n)
-        out = np.zeros_like(rgba)
-        for at, of in enumerate(order):
-            i, j = divmod(at, n)
-            out[i * step:(i + 1) * step, j * step:(j + 1) * step] = cells[of]
-        return blurred(out, rng.uniform(0.5, 2))
-    if way == 1:
-        return blurred(bent(rng, rgba, rng.uniform(0.15, 0.3)), rng.uniform(0.5, 2))
-    if way == 2 and name in ANIMALS:  # a fragment of less than a third
-        keep = np.clip(4 * (part(rng, size) - 0.62), 0, 1)
-        return np.concatenate([rgba[..., :3], rgba[..., 3:] * keep], -1)
+def melted(rng: np.random.Generator, rgba: np.ndarray, least_bend: float) -> np.ndarray:
+    """Inner details run together and the outline is soft wax: what half-trained generators draw."""
+    size = len(rgba)
+    soft = blurred(bent(rng, rgba, rng.uniform(least_bend, least_bend + 0.1)), rng.uniform(0.05, 0.11) * size)
+    edge = np.clip((soft[..., 3:] - 110) * rng.uniform(3, 8), 0, 255)
+    return np.concatenate([soft[..., :3], edge], -1)
+
+
+def shuffled(rng: np.random.Generator, rgba: np.ndarray) -> np.ndarray:
+    n = int(rng.integers(3, 5))
+    step = len(rgba) // n
+    cells = [rgba[i * step:(i + 1) * step, j * step:(j + 1) * step] for i in range(n) for j in range(n)]
+    out = np.zeros_like(rgba)
+    for at, of in enumerate(rng.permutation(n * n)):
+        i, j = divmod(at, n)
+        out[i * step:(i + 1) * step, j * step:(j + 1) * step] = cells[of]
+    return blurred(out, rng.uniform(0.5, 2))
+
+
+def blob(rng: np.random.Generator, rgba: np.ndarray) -> np.ndarray:
+    """A patch in the subject's colours."""
+    size = len(rgba)
     y, x = np.mgrid[0:size, 0:size] / (size / 2) - 1
     radius = np.sqrt((x * rng.uniform(0.8, 1.5)) ** 2 + (y * rng.uniform(0.8, 1.5)) ** 2)
     inside = np.clip(6 * (0.75 + 0.3 * smooth_noise(rng, size, 4) - radius), 0, 1) * 255
     paint = blurred(bent(rng, rgba, 0.3), size / 6)[..., :3]
     return np.concatenate([paint, inside[..., None].astype(np.float32)], -1)
+
+
+def broken(rng: np.random.Generator, name: str, colour: str | None, size: int) -> np.ndarray:
+    """A subject past recognition: melted, bent out of shape, shuffled, a fragment, or a patch in its colours."""
+    rgba = _floats(name, colour, size)
+    way = rng.random()
+    if way < 0.45:
+        # A plain shape is still told by its outline as long as that is only soft.
+        return melted(rng, rgba, 0.09 if name in SHAPES else 0.03)
+    if way < 0.6:
+        return blurred(bent(rng, rgba, rng.uniform(0.09, 0.25)), rng.uniform(0.5, 2))
+    if way < 0.7:
+        return shuffled(rng, rgba)
+    if way < 0.8 and name in ANIMALS:  # a fragment of less than a third
+        keep = np.clip(4 * (part(rng, size) - 0.62), 0, 1)
+        return np.concatenate([rgba[..., :3], rgba[..., 3:] * keep], -1)
+    return blob(rng, rgba)

@@ -66,9 +66,9 @@ def _subject(rng: np.random.Generator, size: int) -> tuple[np.ndarray, int, dict
     name = NAMES[rng.integers(len(NAMES))]
     colour = tint(rng, name)
     way = rng.random()
-    if way < 0.76:
+    if way < 0.66:
         return sound(rng, name, colour, size), NAMES.index(name), {colour: 1.0}
-    if way < 0.90:
+    if way < 0.78:
         other = NAMES[rng.integers(len(NAMES))]
         shade = tint(rng, other)
         picture, share = fused(rng, [(name, colour), (other, shade)], size)
