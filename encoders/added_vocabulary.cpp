@@ -32,7 +32,7 @@ AddedVocabulary::AddedVocabulary(Vocabulary ids, const std::vector<AddedToken>& 
   }
   for (const auto& [id, token] : by_id) {
     if (options.split_special && token.special) continue;
-    const SourceText raw = decode_utf8(token.content, where_);
+    const SourceText raw = decode_utf8(token.content, where_, ErrorCode::input);
     if (!(token.normalized ? normalized_.insert(token, normalize_(raw)) : raw_.insert(token, raw))) {
       fail(ErrorCode::input, where_, "added tokens that read differently once normalised",
            "a second '" + token.content + "'");

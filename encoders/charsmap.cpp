@@ -52,11 +52,7 @@ Charsmap::Charsmap(std::string_view bytes, std::string where) : where_(std::move
   texts_ = bytes.substr(4 + length);
   for (size_t begin = 0; begin < texts_.size();) {
     const size_t end = std::min(texts_.find('\0', begin), texts_.size());
-    try {
-      decode_utf8(std::string_view(texts_).substr(begin, end - begin), where_);
-    } catch (const Error&) {
-      fail(ErrorCode::input, where_, "a character map with texts in UTF-8", "other bytes");
-    }
+    decode_utf8(std::string_view(texts_).substr(begin, end - begin), where_, ErrorCode::input);
     begin = end + 1;
   }
 }
@@ -88,7 +84,8 @@ std::optional<std::string_view> Charsmap::find(std::string_view key) const {
 bool Charsmap::append(std::string_view key, const SourceChar& from, SourceText& out) const {
   const auto found = find(key);
   if (!found) return false;
-  for (const SourceChar& c : decode_utf8(*found, where_)) out.push_back({c.code, from.begin, from.end});
+  for (const SourceChar& c : decode_utf8(*found, where_, ErrorCode::input))
+    out.push_back({c.code, from.begin, from.end});
   return true;
 }
 

@@ -132,6 +132,8 @@ SpieceModel SpieceModel::parse(std::string_view bytes, const std::string& where)
     if (model.pieces.size() > most_pieces) message.refuse("more than 2^20 pieces");
   }
   if (model.pieces.empty()) message.refuse("no pieces");
+  if (model.unknown < 0 || model.unknown >= static_cast<int64_t>(model.pieces.size()))
+    message.refuse("unknown piece " + std::to_string(model.unknown) + " of " + std::to_string(model.pieces.size()));
   return model;
 }
 

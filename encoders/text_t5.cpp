@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "kernels/core/error.h"
 #include "kernels/ops/elementwise.h"
@@ -16,7 +17,7 @@ namespace heddle {
 namespace {
 
 // The bias of each pair of tokens depends on their distance alone, so that one row of 2N-1 numbers for each head, read
-// at another place for each key, serves as the whole matrix.
+// from another place on for each class of keys, serves as the whole matrix. The last key is class 0.
 ScoreTerm distance_term(const std::vector<float>& biases, const T5TextConfig& c, int64_t tokens) {
   const int64_t distances = 2 * tokens - 1;
   std::vector<float> rows(static_cast<size_t>(c.heads * distances));
@@ -25,9 +26,11 @@ ScoreTerm distance_term(const std::vector<float>& biases, const T5TextConfig& c,
     for (int64_t h = 0; h < c.heads; ++h)
       rows[static_cast<size_t>(h * distances + d)] = biases[static_cast<size_t>(bucket * c.heads + h)];
   }
+  std::vector<int64_t> classes(static_cast<size_t>(tokens));
+  std::iota(classes.rbegin(), classes.rend(), 0);
   const Tensor all = Tensor::from(std::span<const float>(rows), {c.heads * distances});
-  const Shape strides{c.heads * distances, distances, -1, 1};
-  return {.key_class = {}, .rows = all.view({1, c.heads, tokens, tokens}, strides, tokens - 1)};  // [1,H,Nk,Nq]
+  return {.key_class = Tensor::from(std::span<const int64_t>(classes), {1, tokens}),
+          .rows = all.view({1, c.heads, tokens, tokens}, {c.heads * distances, distances, 1, 1}, 0)};  // [1,H,C,Nq]
 }
 
 // Two classes of keys: seen and hidden.
@@ -58,9 +61,9 @@ std::string two_digits(int64_t n) {
 // Files hold the table under one of two names, or twice.
 Tensor take_tokens(const Scope& scope, const Shape& shape) {
   const Scope shared = scope / "shared", tied = scope / "encoder" / "embed_tokens";
-  const bool both = shared.has("weight") && tied.has("weight");
-  if (both) tied.take("weight", shape);
-  return (shared.has("weight") || !tied.has("weight") ? shared : tied).take("weight", shape);
+  const Tensor tokens = (shared.has("weight") || !tied.has("weight") ? shared : tied).take("weight", shape);
+  if (shared.has("weight") && tied.has("weight")) tied.take("weight", shape);
+  return tokens;
 }
 
 }  // namespace

@@ -121,7 +121,7 @@ bool begins_anew(std::span<const SourceChar> before, const SourceChar& next, Dec
 
 }  // namespace
 
-SourceText decode_utf8(std::string_view text, std::string_view where) {
+SourceText decode_utf8(std::string_view text, std::string_view where, ErrorCode error) {
   SourceText out;
   out.reserve(text.size());
   const auto* bytes = reinterpret_cast<const utf8proc_uint8_t*>(text.data());
@@ -129,7 +129,7 @@ SourceText decode_utf8(std::string_view text, std::string_view where) {
     utf8proc_int32_t code = 0;
     const auto length = utf8proc_iterate(bytes + at, static_cast<utf8proc_ssize_t>(text.size() - at), &code);
     if (length <= 0) {
-      fail(ErrorCode::usage, where, "text in UTF-8", "an invalid byte at position " + std::to_string(at),
+      fail(error, where, "text in UTF-8", "an invalid byte at position " + std::to_string(at),
            "saving the text as UTF-8");
     }
     out.push_back({static_cast<char32_t>(code), at, at + static_cast<size_t>(length)});

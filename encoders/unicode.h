@@ -10,6 +10,8 @@
 #include <string_view>
 #include <vector>
 
+#include "kernels/core/error.h"
+
 namespace heddle {
 
 struct SourceChar {
@@ -19,9 +21,9 @@ struct SourceChar {
 
 using SourceText = std::vector<SourceChar>;
 
-// Error(usage) naming `where` and the byte for text that is not UTF-8 (overlong forms, surrogates and values beyond
-// U+10FFFF included).
-SourceText decode_utf8(std::string_view text, std::string_view where);
+// Error(usage), or `error`, naming `where` and the byte for text that is not UTF-8 (overlong forms, surrogates and
+// values beyond U+10FFFF included).
+SourceText decode_utf8(std::string_view text, std::string_view where, ErrorCode error = ErrorCode::usage);
 void append_utf8(std::string& out, char32_t code);
 
 // Unicode normalisation form C, or KC, which replaces compatible characters too. What changes in a cluster (a base and

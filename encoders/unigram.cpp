@@ -38,11 +38,7 @@ void check(const UnigramFile& file) {
     const auto& [text, score] = file.pieces[id];
     const std::string piece = file.where + " piece " + std::to_string(id);
     if (!std::isfinite(score)) fail(ErrorCode::input, piece, "a finite log probability", std::to_string(score));
-    try {
-      decode_utf8(text, piece);
-    } catch (const Error&) {
-      fail(ErrorCode::input, piece, "text in UTF-8", "other bytes");
-    }
+    decode_utf8(text, piece, ErrorCode::input);
   }
 }
 

@@ -139,8 +139,4 @@ SigmaPath flow_sigma_path(const SchedulerConfig& config, const StepRequest& requ
   return path;
 }
 
-std::vector<double> even_sigmas(int steps) {
-  return linspace(1, 1 / static_cast<double>(steps), steps);
-}
-
 }  // namespace heddle

@@ -163,6 +163,10 @@ Schedule make_schedule(const SchedulerConfig& config, const StepRequest& request
   return schedule;
 }
 
+std::vector<double> even_sigmas(int steps) {
+  return linspace(1, 1 / static_cast<double>(steps), steps);
+}
+
 Schedule inverted(const Schedule& schedule) {
   if (!schedule.config.flow || multistep(schedule.config.solver) || schedule.config.stochastic) {
     fail(ErrorCode::usage, "sampler", "euler, heun, rf2 or fireflow of a flow model, without fresh noise", "another",

@@ -8,7 +8,6 @@
 #include "kernels/ops/checkpoint.h"
 #include "kernels/ops/elementwise.h"
 #include "kernels/ops/view.h"
-#include "unet_dit/flux_tokens.h"
 
 namespace heddle {
 
@@ -23,7 +22,7 @@ FluxTransformer::DoubleBlock::DoubleBlock(const Scope& scope, const FluxConfig& 
       joint{site, Projections(scope / "attn", Projections::added, c.width(), site, true),
             Projections(scope / "attn", Projections::own, c.width(), site, true)} {}
 
-FluxTransformer::Streams FluxTransformer::DoubleBlock::operator()(const Streams& x, const BlockInput& input) const {
+Streams FluxTransformer::DoubleBlock::operator()(const Streams& x, const BlockInput& input) const {
   const std::vector<Tensor> m = modulation_parts(image.modulate, input.condition, 6);
   const std::vector<Tensor> t = modulation_parts(text.modulate, input.condition, 6);
 
@@ -119,8 +118,7 @@ Rotary FluxTransformer::positions(const Tensor& text_ids, const Tensor& image_id
   return rotary_tables(angles, text_ids.dim(0) + image_ids.dim(0));
 }
 
-FluxTransformer::Streams FluxTransformer::run(const DoubleBlock& block, const Streams& x,
-                                              const BlockInput& input) const {
+Streams FluxTransformer::run(const DoubleBlock& block, const Streams& x, const BlockInput& input) const {
   const Block once = [&block, input](const std::vector<Tensor>& in) {
     const Streams out = block({in[0], in[1]}, input);
     return std::vector{out.image, out.text};

@@ -6,16 +6,10 @@
 #include "unet_dit/blocks.h"
 #include "unet_dit/denoiser.h"
 #include "unet_dit/flux_config.h"
+#include "unet_dit/flux_tokens.h"
 #include "unet_dit/joint_attention.h"
 
 namespace heddle {
-
-// Latents as the network reads them: tokens and their coordinates, one column an axis of axes_dims_rope.
-struct FluxTokens {
-  Tensor image;      // [B,N,in_channels] f32
-  Tensor image_ids;  // [N,axes] f32
-  Tensor text_ids;   // [L,axes] f32
-};
 
 class FluxTransformer final : public Denoiser {
  public:
@@ -37,9 +31,6 @@ class FluxTransformer final : public Denoiser {
   void set_checkpointing(bool on) { checkpointing_ = on; }
 
  private:
-  struct Streams {
-    Tensor image, text;
-  };
   // What all blocks of one evaluation share.
   struct BlockInput {
     Tensor condition;  // [B,C]

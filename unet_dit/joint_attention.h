@@ -9,6 +9,10 @@
 
 namespace heddle {
 
+struct Streams {
+  Tensor image, text;  // [B,N,C]
+};
+
 // "07": how the names of sites count blocks.
 std::string two_digits(int64_t index);
 

@@ -31,7 +31,7 @@ SD3Transformer::Block::Block(const Scope& scope, const Options& o, SiteList& sit
   ff_text_ = FeedForward(scope / "ff_context", o.width);
 }
 
-SD3Transformer::Streams SD3Transformer::Block::operator()(const Streams& x, const BlockInput& input) const {
+Streams SD3Transformer::Block::operator()(const Streams& x, const BlockInput& input) const {
   const std::vector<Tensor> m = modulation_parts(modulate_image_, input.condition, dual() ? 9 : 6);
   const std::vector<Tensor> t = modulation_parts(modulate_text_, input.condition, last_ ? 2 : 6);
   AttentionContext& context = *input.context;
@@ -135,7 +135,7 @@ Tensor SD3Transformer::positions(int64_t rows, int64_t columns) const {
   return reshape(to(window, dtype_), {1, rows * columns, config_.width()});
 }
 
-SD3Transformer::Streams SD3Transformer::run(const Block& block, const Streams& x, const BlockInput& input) const {
+Streams SD3Transformer::run(const Block& block, const Streams& x, const BlockInput& input) const {
   const heddle::Block once = [&block, input](const std::vector<Tensor>& in) {
     const Streams out = block({in[0], in[1]}, input);
     return out.text.defined() ? std::vector{out.image, out.text} : std::vector{out.image};

@@ -28,10 +28,6 @@ class SD3Transformer final : public Denoiser {
   void set_checkpointing(bool on) { checkpointing_ = on; }
 
  private:
-  // The tokens of both streams; the last block ends the text's, which is then undefined.
-  struct Streams {
-    Tensor image, text;
-  };
   struct Tokens {
     SiteTokens joint, self;
   };
@@ -49,7 +45,7 @@ class SD3Transformer final : public Denoiser {
       std::string site;
     };
     Block(const Scope& scope, const Options& options, SiteList& sites);
-    Streams operator()(const Streams& x, const BlockInput& input) const;
+    Streams operator()(const Streams& x, const BlockInput& input) const;  // the last one ends the text's stream
     bool dual() const { return self_.has_value(); }
 
    private:

@@ -12,6 +12,9 @@
 #include <fstream>
 #include <sstream>
 
+#include "io/safetensors.h"
+#include "tests/support/compare.h"
+
 namespace {
 
 namespace fs = std::filesystem;
@@ -119,10 +122,40 @@ TEST_F(Command, EvalTokenizeInspectAndCompletion) {
   EXPECT_NE(run("inspect " + fixtures + "/pipelines/sd1").out.find("CLIPTextModel"), std::string::npos);
   const Outcome ids = run("tokenize --model " + fixtures + "/pipelines/sdxl --text 'a cat'");
   EXPECT_EQ(std::count(ids.out.begin(), ids.out.end(), '\n'), 2);
+  const std::string t5 = "tokenize --model " + fixtures + "/encoders/t5_tokenizer/spiece --text 'a photo of a cat'";
+  EXPECT_EQ(run(t5).out, "5 87 199 7 22 14 11 5 47 7 1\n");
+  EXPECT_EQ(run(t5 + " --length 4").out, "5 87 199 1\n");
+  EXPECT_EQ(run(t5 + " --length 12").out, "5 87 199 7 22 14 11 5 47 7 1 0\n");
+  EXPECT_EQ(run(t5 + " --length -1").code, 2);
+  EXPECT_NE(run(t5 + " --pieces").err.find("5   a  0..1"), std::string::npos);
   EXPECT_NE(run("completion bash").out.find("--component"), std::string::npos);
   EXPECT_EQ(run("--help").code, 0);
   EXPECT_EQ(run("run --help").code, 0);
   EXPECT_EQ(run("--version").code, 0);
+}
+
+// Of the ids there is no gradient, of their embeddings there is.
+TEST_F(Command, EvaluatesTextEncodersOfT5) {
+  using heddle::TensorMap;
+  const std::string folder = fixtures + "/encoders/t5/umt5", inputs = (folder_ / "in.safetensors").string();
+  const TensorMap io = heddle::read_safetensors(folder + "/io.safetensors");
+  const auto eval = [&](const TensorMap& some) {
+    heddle::write_safetensors(inputs, some);
+    return run("eval --component " + folder + " --inputs in.safetensors --output out.safetensors");
+  };
+  const auto result = [&](const char* name) {
+    return heddle::read_safetensors((folder_ / "out.safetensors").string()).at(name);
+  };
+  const auto mask = *io.find("attention_mask"), ids = *io.find("input_ids"), embeds = *io.find("inputs_embeds"),
+             cotangent = *io.find("cotangent");
+  ASSERT_EQ(eval({ids}).code, 0);
+  EXPECT_LE(heddle::testing::error_over_std(result("last_hidden_state"), io.at("expected.plain")), 2e-4);
+  ASSERT_EQ(eval({ids, mask}).code, 0);
+  EXPECT_LE(heddle::testing::error_over_std(result("last_hidden_state"), io.at("expected.masked")), 2e-4);
+  ASSERT_EQ(eval({embeds, mask, cotangent}).code, 0);
+  EXPECT_LE(heddle::testing::error_over_std(result("vjp.inputs_embeds"), io.at("vjp")), 1e-3);
+  EXPECT_EQ(eval({ids, cotangent}).code, 2);
+  EXPECT_EQ(eval({mask}).code, 2);
 }
 
 TEST_F(Command, CtrlCFinishesTheStepAndKeepsThePicture) {

@@ -78,9 +78,7 @@ TEST(T5Tokenizer, agrees_with_transformers_on_hard_texts_in_every_form_of_folder
         EXPECT_EQ(std::ranges::count(got.mask, 1), padded["tokens"][i]) << texts[i];
         for (size_t t = 0; t < got.ids.size(); ++t) {
           EXPECT_EQ(got.pieces[t].id, got.ids[t]);
-          if (got.mask[t] == 0) {
-            EXPECT_EQ(got.ids[t], tokenizer.pad());
-          }
+          EXPECT_TRUE(got.mask[t] == 1 || got.ids[t] == tokenizer.pad());
         }
       }
     }
@@ -235,7 +233,7 @@ TEST(T5Tokenizer, broken_models_give_one_clean_error) {
                                    sound + field(2, number(24, 1)),
                                    sound + field(3, number(3, 0)),
                                    sound + field(1, number(3, 9)),
-                                   piece("a", 0) + field(2, number(40, 0)),
+
                                    varint(1 << 3 | 2) + varint(~uint64_t{0}),
                                    varint(1 << 3 | 3),
                                    varint(2) + varint(0),

@@ -54,7 +54,7 @@ TEST(FluxComponent, ReadsCoordinatesOfABatchAndOneTimeForAllRows) {
   EXPECT_LE(testing::error_over_std(slice(out, 0, 0, 1), slice(io.at("expected.sample"), 0, 0, 1)), 2e-4);
 }
 
-TEST(TransformerComponents, RefuseWhatIsMissingOrMisshapen) {
+TEST(TransformerInputs, RefuseWhatIsMissingOrMisshapen) {
   const TensorMap io = read_safetensors(folder_of("flux/flux_dev") + "/io.safetensors");
   const auto component = Component::load(folder_of("flux/flux_dev"), DType::f32);
   for (const char* name :

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -53,6 +54,35 @@ void expect_bf16_parity(const Network& network, const std::string& folder, const
   AttentionContext context;
   EXPECT_LE(error_over_std(run(network, io.at("hidden_states"), io, context), io.at("expected.sample")),
             3 * error_over_std(io.at("expected.bf16"), io.at("expected.sample")));
+}
+
+// Every key of the configuration given values of other types and sizes: read, or refused as input.
+template <class Network, class Config>
+void expect_hostile_values_refused(const std::string& folder) {
+  const nlohmann::json config = Json::read(folder + "/config.json").node();
+  const nlohmann::json values{nullptr,
+                              true,
+                              -1,
+                              0,
+                              1,
+                              3,
+                              int64_t{1} << 31,
+                              std::numeric_limits<int64_t>::max(),
+                              1e300,
+                              "x",
+                              nlohmann::json::array(),
+                              nlohmann::json::object(),
+                              nlohmann::json::array({-1, 1 << 30})};
+  for (const auto& [key, value] : config.items()) {
+    if (key.starts_with("_")) continue;
+    for (const nlohmann::json& other : values) {
+      try {
+        load_network<Network, Config>(folder, DType::f32, {{key, other}});
+      } catch (const Error& error) {
+        EXPECT_EQ(error.code(), ErrorCode::input) << key << " " << other << ": " << error.what();
+      }
+    }
+  }
 }
 
 }  // namespace heddle::testing

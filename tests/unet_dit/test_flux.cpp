@@ -101,6 +101,10 @@ TEST(FluxConfig, RefusesWithTheNameOfWhatIsWrong) {
   expect({{"out_channels", 4}}, "proj_out");
 }
 
+TEST(FluxConfig, HostileValuesAreRefused) {
+  testing::expect_hostile_values_refused<FluxTransformer, FluxConfig>(folder_of("flux/flux_dev"));
+}
+
 TEST(FluxInput, IsCheckedAtTheDoor) {
   const auto network = load("flux_dev", DType::f32);
   AttentionContext context;

@@ -88,6 +88,10 @@ TEST(SD3Config, RefusesWithTheNameOfWhatIsWrong) {
   expect({{"qk_norm", nullptr}}, "norm_");  // surplus tensors
 }
 
+TEST(SD3Config, HostileValuesAreRefused) {
+  testing::expect_hostile_values_refused<SD3Transformer, SD3Config>(folder_of("sd3/sd3_dual"));
+}
+
 TEST(SD3Input, IsCheckedAtTheDoor) {
   const auto network = load("sd3", DType::f32);
   AttentionContext context;
