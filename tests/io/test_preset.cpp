@@ -32,9 +32,10 @@ seed: 9007199254740993
 rng: torch-cuda
 images: 2
 sampler: {name: dpmpp_2m_sde, steps: 30, guidance: 5, guidance_rescale: 0.7, eta: 0.5, use_karras_sigmas: true,
-          timestep_spacing: trailing, beta_start: 0.00085, trained_betas: [0.1, 0.2], disable_corrector: [0, 1]}
+          timestep_spacing: trailing, beta_start: 0.00085, trained_betas: [0.1, 0.2], disable_corrector: [0, 1],
+          true_guidance: 1.5, skip_layer_guidance: {layers: [7, 8], scale: 3}}
 source: {image: in.jpg, mask: mask.png, strength: 0.6}
-text: {long_prompts: chunks, weights: a1111, clip_skip: 1}
+text: {long_prompts: chunks, weights: a1111, clip_skip: 1, max_sequence_length: 128}
 sdxl: {original_size: [512, 512], crop: [0, 16], target_size: [1024, 768], negative_crop: [1, 2]}
 vae: {tiling: on}
 preview: {every: 2, file: look.png}
@@ -60,6 +61,10 @@ TEST(Preset, EveryKeyBinds) {
   EXPECT_EQ(p.sampler.guidance_rescale, 0.7);
   EXPECT_EQ(p.source->strength, 0.6);
   EXPECT_EQ(p.text.clip_skip, 1);
+  EXPECT_EQ(p.text.max_sequence_length, 128);
+  EXPECT_EQ(p.sampler.true_guidance, 1.5);
+  EXPECT_EQ(p.sampler.skip_layer_guidance->layers, (std::vector<int>{7, 8}));
+  EXPECT_EQ(p.sampler.skip_layer_guidance->stop, 0.2);
   EXPECT_EQ(*p.sdxl.crop, (WidthHeight{0, 16}));
   EXPECT_FALSE(p.sdxl.negative_target_size.has_value());
   EXPECT_EQ(p.vae.tiling, Tiling::on);
