@@ -99,6 +99,7 @@ PromiseResult promise_from_json(const std::string& path) {
     group.judge_seconds = g.get<double>("judge_seconds");
     r.groups.push_back(std::move(group));
   }
+  if (r.groups.empty()) fail(ErrorCode::input, json.where() + " groups", "at least one group", "none");
   for (const Json& b : json.get<std::vector<Json>>("bars")) {
     r.bars.push_back({b.get<std::string>("metric"), b.get<std::string>("group"), maybe(b, "at_least"),
                       maybe(b, "at_most"), maybe(b, "gain"), maybe(b, "loss"), maybe(b, "ratio")});

@@ -99,8 +99,15 @@ std::string times(const PromiseResult& r) {
          format(". Judging: %.1f ms a run.\n", 1000 * judged / static_cast<double>(std::max<size_t>(pictures, 1)));
 }
 
+// What makes these figures again.
+std::string command(const PromiseResult& r) {
+  const size_t pairs = r.groups.front().prompts.size();
+  const bool alike = std::ranges::all_of(r.groups, [&](const GroupResult& g) { return g.prompts.size() == pairs; });
+  return "heddle promise " + r.name + (alike ? " --pairs " + std::to_string(pairs) : "");
+}
+
 std::string section(const fs::path& folder, const PromiseResult& r) {
-  std::string out = "## " + r.name + "\n\n" + r.says + "\n\n    heddle promise " + r.name + "\n\n";
+  std::string out = "## " + r.name + "\n\n" + r.says + "\n\n    " + command(r) + "\n\n";
   out += format("%s, %d steps, guidance %g", r.model.c_str(), r.steps, r.guidance);
   out += (r.settings.empty() ? "" : "; `" + r.settings + "`") + ".\n\n" + table(r) + "\n" + times(r) + "\n";
   out += "![rates with intervals](promises/" + r.name + ".svg)\n\n";

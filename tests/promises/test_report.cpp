@@ -115,6 +115,7 @@ TEST(Report, WritesOnePageForAllPromises) {
   const std::string page = read_file(folder + "/promises.md", 1 << 20);
   EXPECT_NE(page.find("## method_x"), std::string::npos);
   EXPECT_NE(page.find("## other"), std::string::npos);
+  EXPECT_NE(page.find("    heddle promise other --pairs 100\n"), std::string::npos);
   EXPECT_NE(page.find("| two | all_present | 100 | 50.0 % (40.4 to 59.6) | 78.0 %"), std::string::npos) << page;
   EXPECT_NE(page.find("gain at least 0.15, met"), std::string::npos);
   EXPECT_NE(page.find("ratio at most 0.2: 0.25, **missed**"), std::string::npos);
