@@ -94,7 +94,9 @@ TEST(T5Tokenizer, reads_what_the_files_say_of_length_and_sides) {
   EXPECT_EQ(plain.encode_padded("a", 6).mask.back(), 0);
   EXPECT_EQ(stated.encode_padded("a", 6).mask.front(), 0);
   EXPECT_EQ(plain.encode_padded("a cat", 1).ids, std::vector<int64_t>{1});
-  EXPECT_EQ(plain.encode_padded("cat", 6).pieces.front().end, 3U);
+  const std::vector<Piece> cat = plain.encode_padded("cat", 6).pieces;  // its pieces, the end, padding
+  EXPECT_EQ(cat.front().begin, 0U);
+  EXPECT_EQ(std::ranges::max(cat, {}, &Piece::end).end, 3U);
   EXPECT_EQ(plain.encode_padded("cat", 6).pieces.back().end, 0U);
   EXPECT_EQ(stated.encode_padded("cat", 12).pieces.front().end, 0U);
   EXPECT_EQ(error_of([&] { plain.encode_padded("a", 0); }, "length 0"), ErrorCode::usage);
