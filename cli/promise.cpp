@@ -15,18 +15,19 @@ namespace {
 
 constexpr size_t shown = 8;  // pairs on each contact sheet
 
-void keep(const std::string& name, const PromiseOptions& options, const std::string& folder) {
+void measure(const std::string& name, const PromiseOptions& options, const std::string& folder) {
   const std::string path = find_promise(name);
   const PromiseSpec spec = PromiseSpec::read(path);
   ContactSheet sheet(metric_named(spec.metrics[0], path), shown);
   Progress progress;
   PromiseEvents events;
   events.cancelled = interrupted;
-  events.on_pair = [&](int done, int total) { progress.step(done, total); };
-  events.on_result = [&](const std::string&, const Pair& pair, std::optional<double> plain,
-                         std::optional<double> method) { sheet.offer(pair, plain, method); };
+  events.on_pair = [&](const Pair& pair, int done, int total) {
+    sheet.offer(pair);
+    progress.step(done, total);
+  };
   std::cerr << spec.name << ": " << spec.says << std::endl;
-  const PromiseResult result = keep_promise(spec, path, options, events);
+  const PromiseResult result = measure_promise(spec, path, options, events);
   progress.finish();
   for (const std::string& file : write_report(folder, result, sheet)) std::cout << file << std::endl;
 }
@@ -54,7 +55,7 @@ void add_promise(CLI::App& app) {
   command->callback([a] {
     catch_interrupts();
     const std::vector<std::string> names = a->name == "all" ? promise_names() : std::vector{a->name};
-    for (const std::string& name : names) keep(name, a->options, a->report);
+    for (const std::string& name : names) measure(name, a->options, a->report);
   });
 }
 

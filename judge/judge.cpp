@@ -120,10 +120,4 @@ SeenPicture Judge::operator()(const Image& picture) const {
   return verdict;
 }
 
-std::vector<SeenPicture> Judge::operator()(const Tensor& pictures) const {
-  std::vector<SeenPicture> out;
-  for (const Image& image : tensor_to_images(contiguous(channels_last(pictures)))) out.push_back((*this)(image));
-  return out;
-}
-
 }  // namespace heddle

@@ -37,9 +37,8 @@ class Judge {
   explicit Judge(const std::string& folder);
 
   const JudgeConfig& config() const { return config_; }
-  // pictures f32 [n,3,H,W] in 0..1; other sizes than the judge's own are resized, boxes stay in pixels of the picture.
-  std::vector<SeenPicture> operator()(const Tensor& pictures) const;
-  SeenPicture operator()(const Image& picture) const;  // rgb
+  // An rgb picture; one of another size than the judge's own is resized, boxes stay in pixels of the picture.
+  SeenPicture operator()(const Image& picture) const;
 
  private:
   JudgeConfig config_;

@@ -57,7 +57,9 @@ std::string words_of(const SeenPicture& verdict) {
 
 }  // namespace
 
-void ContactSheet::offer(const Pair& pair, std::optional<double> plain, std::optional<double> method) {
+void ContactSheet::offer(const Pair& pair) {
+  const std::optional<double> plain = metric_.of(pair, pair.plain);
+  const std::optional<double> method = pair.method ? metric_.of(pair, *pair.method) : std::nullopt;
   const std::optional<double> value = pair.method ? method : plain;
   if (!value || (pair.method && !plain)) return;
   const bool rate = metric_.kind == MetricKind::rate;

@@ -10,7 +10,7 @@ namespace heddle {
 class ContactSheet {
  public:
   ContactSheet(const Metric& metric, size_t most) : metric_(metric), most_(most) {}
-  void offer(const Pair& pair, std::optional<double> plain, std::optional<double> method);
+  void offer(const Pair& pair);
 
   // Rows of pairs: source where there is one, plain, method. Frames are green for right, red for wrong, grey where the
   // metric is an amount; named objects have white boxes, unknown ones magenta. Empty where no pair came.

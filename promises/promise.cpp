@@ -112,23 +112,19 @@ GroupResult PairedRuns::measure(const CaseGroup& group, int& done, int total) {
                               : pair.wanted.prompt + " -> " + pair.wanted.edited_prompt);
     out.plain_seconds.push_back(pair.plain.seconds);
     if (pair.method) out.method_seconds.push_back(pair.method->seconds);
-    std::optional<double> plain, method;
-    for (size_t m = metrics_.size(); m-- > 0;) {  // the first last: it is the one that is told
-      plain = metrics_[m]->of(pair, pair.plain);
-      method = pair.method ? metrics_[m]->of(pair, *pair.method) : std::nullopt;
-      out.metrics[m].plain.push_back(plain.value_or(NAN));
-      if (pair.method) out.metrics[m].method.push_back(method.value_or(NAN));
+    for (size_t m = 0; m < metrics_.size(); ++m) {
+      out.metrics[m].plain.push_back(metrics_[m]->of(pair, pair.plain).value_or(NAN));
+      if (pair.method) out.metrics[m].method.push_back(metrics_[m]->of(pair, *pair.method).value_or(NAN));
     }
-    if (events_.on_result) events_.on_result(group.name, pair, plain, method);
-    if (events_.on_pair) events_.on_pair(++done, total);
+    if (events_.on_pair) events_.on_pair(pair, ++done, total);
   }
   return out;
 }
 
 }  // namespace
 
-PromiseResult keep_promise(const PromiseSpec& spec, const std::string& path, const PromiseOptions& options,
-                           const PromiseEvents& events) {
+PromiseResult measure_promise(const PromiseSpec& spec, const std::string& path, const PromiseOptions& options,
+                              const PromiseEvents& events) {
   PairedRuns runs(spec, path, events);
   PromiseResult result = runs.header(options.threads);
   std::vector<CaseGroup> groups = spec.groups;

@@ -66,11 +66,7 @@ struct PromiseResult {
 };
 
 struct PromiseEvents {
-  std::function<void(int done, int total)> on_pair;
-  // Every pair with the first metric's values, as it is finished: for contact sheets.
-  std::function<void(const std::string& group, const Pair& pair, std::optional<double> plain,
-                     std::optional<double> method)>
-      on_result;
+  std::function<void(const Pair& pair, int done, int total)> on_pair;  // as each is finished
   std::function<bool()> cancelled;
 };
 
@@ -80,7 +76,7 @@ struct PromiseOptions {
 };
 
 // Error as the parts say; Error(cancelled).
-PromiseResult keep_promise(const PromiseSpec& spec, const std::string& path, const PromiseOptions& options,
-                           const PromiseEvents& events);
+PromiseResult measure_promise(const PromiseSpec& spec, const std::string& path, const PromiseOptions& options,
+                              const PromiseEvents& events);
 
 }  // namespace heddle

@@ -4,7 +4,6 @@
 
 OUT holds the decoded pictures, state.pt (resumed when present) and log.jsonl. Every batch is a function of (seed, step).
 """
-import time
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +17,10 @@ from judge.network import BOX_UNIT, CELL, Judge
 from judge.scenes import COLOUR_NAMES, Labels, hard_scene, plain_scene
 from judge.verdict import Thresholds, boxes, compare, read
 from latents import encode, load_vae
+from loop import train
 from pictures import as_tensor
 from progress import Run, run_options, write_log
-from team import Team, context
+from team import context
 from world.backgrounds import BACKGROUNDS
 from world.scenes import SIZE, Options
 
@@ -151,24 +151,12 @@ def main() -> None:
             answers = judge(as_tensor(np.stack(pixels)).contiguous(memory_format=torch.channels_last))
         return loss_of_answers([a.float() for a in answers], list(labels))
 
-    team = Team(judge, args.workers, loss_of)
-    began, first, losses = time.time(), run.step, []
-    while not run.progress.done:
-        losses.append(team.step(run.step, run.progress.value))
-        rate = run.update()
-        if run.step % 100 == 0:
-            write_log(args.out / "log.jsonl", step=run.step, progress=run.progress.value, lr=rate, loss=float(np.mean(losses)),
-                      per_second=(run.step - first) * config["batch"] / (time.time() - began))
-            losses = []
-        if run.step % args.check_every == 0:
-            with run.averaged():
-                for name, (pixels, labels) in checks.items():
-                    write_log(args.out / "log.jsonl", step=run.step, on=name, **check(judge, pixels, labels))
-    team.dismiss()
-    run.keep()
-    with run.averaged():
-        for name, (pixels, labels) in checks.items():
-            write_log(args.out / "log.jsonl", step=run.step, on=name, **check(judge, pixels, labels))
+    def show() -> None:
+        with run.averaged():
+            for name, (pixels, labels) in checks.items():
+                write_log(args.out / "log.jsonl", step=run.step, on=name, **check(judge, pixels, labels))
+
+    train(run, loss_of, show, 100, args.check_every)
 
 
 if __name__ == "__main__":

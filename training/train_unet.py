@@ -4,7 +4,6 @@
 
 OUT holds latents, state.pt (resumed when present), log.jsonl and grids. Every batch is a function of (seed, step).
 """
-import time
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +16,10 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 import tokenizer as tokenizer_files
 from latents import load_vae, normalise, prepare, statistics
+from loop import train
 from pictures import save_grid
-from progress import Run, run_options, write_log
+from progress import Run, run_options
 from sampling import GRID_PROMPTS, decode, sample, tokens
-from team import Team
 from world.scenes import Options
 
 
@@ -95,20 +94,7 @@ def main() -> None:
             v = unet(x.contiguous(memory_format=torch.channels_last), t, encoder_hidden_states=states).sample
         return F.mse_loss(v.float(), target)
 
-    team = Team(parts, args.workers, loss_of)
-    began, first, losses = time.time(), run.step, []
-    while not run.progress.done:
-        losses.append(team.step(run.step, run.progress.value))
-        rate = run.update()
-        if run.step % 50 == 0:
-            write_log(args.out / "log.jsonl", step=run.step, progress=run.progress.value, lr=rate, loss=float(np.mean(losses)),
-                      per_second=(run.step - first) * config["batch"] / (time.time() - began))
-            losses = []
-        if run.step % args.grid_every == 0:
-            write_samples(run, vae, tokenizer)
-    team.dismiss()
-    run.keep()
-    write_samples(run, vae, tokenizer)
+    train(run, loss_of, lambda: write_samples(run, vae, tokenizer), 50, args.grid_every)
 
 
 if __name__ == "__main__":

@@ -4,16 +4,14 @@
 
 OUT holds state.pt (resumed when present), log.jsonl and grids. Every batch is a function of (seed, step).
 """
-import time
-
 import torch
 import torch.nn.functional as F
 import yaml
 from diffusers import AutoencoderKL
 
+from loop import train
 from pictures import batch, crops, colour_error, psnr, save_grid
 from progress import Run, run_options, write_log
-from team import Team
 from world.scenes import Options
 
 CHECK_SEED = 900_001  # scenes that training never sees
@@ -86,7 +84,6 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     torch.manual_seed(config["seed"])
-    log = args.out / "log.jsonl"
 
     vae = AutoencoderKL(**config["model"]).to(memory_format=torch.channels_last)
     run = Run(vae, config, args)
@@ -100,19 +97,7 @@ def main() -> None:
         x = pictures(config, options, step, progress, rank, args.workers)
         return train_step(vae, x, config, progress, generator)
 
-    team = Team(vae, args.workers, loss_of)
-    began, first = time.time(), run.step
-    while not run.progress.done:
-        loss = team.step(run.step, run.progress.value)
-        rate = run.update()
-        if run.step % 100 == 0:
-            write_log(log, step=run.step, progress=run.progress.value, lr=rate, loss=loss,
-                      steps_per_second=(run.step - first) / (time.time() - began))
-        if run.step % 600 == 0:
-            write_log(log, step=run.step, **check(vae, run, options))
-    team.dismiss()
-    run.keep()
-    write_log(log, step=run.step, **check(vae, run, options))
+    train(run, loss_of, lambda: write_log(args.out / "log.jsonl", step=run.step, **check(vae, run, options)), 100, 600)
 
 
 if __name__ == "__main__":

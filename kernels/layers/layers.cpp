@@ -80,8 +80,9 @@ std::vector<Linear> Linear::split(const Scope& scope, const std::vector<int64_t>
 
 Linear Linear::matrix_or_1x1(const Scope& scope, int64_t in, int64_t out, Bias bias) {
   const Tensor stored = scope.source().take_any(scope.path() + ".weight");
-  const Shape filter{out, in, 1, 1};
-  const Tensor weight = stored.shape() == filter ? reshape(stored, {out, in}) : scope.take("weight", {out, in});
+  const Shape filter{out, in, 1, 1}, matrix{out, in};
+  const bool known = stored.shape() == filter || stored.shape() == matrix;
+  const Tensor weight = known ? reshape(stored, matrix) : scope.take("weight", matrix);  // which names what is wrong
   Linear layer(LinearWeight(weight, optional_bias(scope, out, bias), scope.compute()));
   scope.release(stored);
   return layer;

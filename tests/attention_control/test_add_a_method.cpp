@@ -3,11 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <fstream>
-#include <sstream>
 
 #include "attention_control/plugins/token_words.h"
 #include "tests/attention_control/declared.h"
+#include "tests/support/quoted_page.h"
 
 namespace heddle {
 namespace {
@@ -61,22 +60,7 @@ TEST(AddAMethod, FullWeightIsThePlainRun) {
 
 // Each C++ block of the page stands in this file, so the page compiles.
 TEST(AddAMethod, ThePageQuotesThisFile) {
-  const auto read = [](const std::string& path) {
-    std::stringstream text;
-    text << std::ifstream(std::string(HEDDLE_SOURCE_DIR) + "/" + path).rdbuf();
-    return text.str();
-  };
-  const std::string page = read("docs/attention_control.md"),
-                    source = read("tests/attention_control/test_add_a_method.cpp");
-  const std::string open = "```cpp\n", close = "```";
-  int blocks = 0;
-  for (size_t at = page.find(open); at != std::string::npos; at = page.find(open, at)) {
-    at += open.size();
-    const std::string block = page.substr(at, page.find(close, at) - at);
-    EXPECT_NE(source.find(block), std::string::npos) << block;
-    ++blocks;
-  }
-  EXPECT_EQ(blocks, 1);
+  EXPECT_EQ(testing::quoted_blocks("docs/attention_control.md", "tests/attention_control/test_add_a_method.cpp"), 1);
 }
 
 }  // namespace

@@ -3,75 +3,26 @@
 
 #include <gtest/gtest.h>
 
-#include <cstring>
 #include <limits>
 
 #include "kernels/core/error.h"
 #include "kernels/core/memory.h"
 #include "kernels/ops/elementwise.h"
-#include "tests/attention_control/evaluation.h"
+#include "tests/attention_control/attend_call.h"
 
 namespace heddle {
 namespace {
 
-using testing::Projections;
+using testing::Call;
+using testing::expect_near;
+using testing::from_source;
+using testing::planned;
+using testing::rows;
+using testing::same_bits;
 using testing::site_at;
 using testing::small_run;
-
-using Declare = std::function<void(PlanBuilder&)>;
-
-CompiledPlan planned(const Declare& declare, const RunShape& run = small_run()) {
-  PlanBuilder plan(run);
-  plan.speaks("method", "p.yaml:1", "");
-  declare(plan);
-  return compile(plan);
-}
-
-// Lanes source.cond (rows 0, 1) and target.cond (rows 2, 3).
-struct Call {
-  explicit Call(const CompiledPlan* plan, int site_of = 1, const RunShape& run_of = small_run())
-      : run(run_of), site(static_cast<size_t>(site_of)), x(testing::random_projections(run, site_of, 4, 17)) {
-    context = {.moment = {.step = 0, .steps = 10},
-               .lanes = testing::lanes_of(run, {Branch::cond}, 2),
-               .plan = plan,
-               .captures = &captures};
-    context.bank = &bank;
-  }
-  Tensor operator()() { return attend(run.sites[site], run.tokens[site], x.q, x.k, x.v, context); }
-
-  RunShape run;
-  size_t site;
-  Projections x;
-  Captures captures;
-  Bank bank;
-  AttentionContext context;
-};
-
-bool same_bits(const Tensor& a, const Tensor& b) {
-  const std::vector<float> x = a.to_vector(), y = b.to_vector();
-  return x.size() == y.size() && std::memcmp(x.data(), y.data(), x.size() * sizeof(float)) == 0;
-}
-
-void expect_near(const Tensor& got, const Tensor& expected, double tolerance = 1e-5) {
-  EXPECT_LE(testing::distance(got, expected).largest, tolerance);
-}
-
-Tensor rows(const Tensor& x, int64_t begin, int64_t end) {
-  return slice(x, 0, begin, end);
-}
-
-// The source's rows in place of the target's.
-Tensor from_source(const Tensor& x) {
-  return concat({rows(x, 0, 2), rows(x, 0, 2)}, 0);
-}
-
-Tensor where(int64_t count, const std::function<bool(int64_t)>& inside) {
-  std::vector<float> values;
-  for (int64_t i = 0; i < count; ++i) values.push_back(inside(i) ? 1.0f : 0.0f);
-  return Tensor::from(std::span<const float>(values), {count});
-}
-
-const LaneRef source{.branch = {}, .member = 0};
+using testing::source;
+using testing::where;
 
 TEST(Attend, AnEmptyPlanIsThePlainRunBitForBit) {
   const CompiledPlan empty = planned([](PlanBuilder&) {});
@@ -219,83 +170,6 @@ TEST(Attend, AnIdentityBranchAloneIsV) {
   EXPECT_TRUE(same_bits(call(), call.x.v));
 }
 
-TEST(Attend, RawCapturesReadTheNetworksOwnMap) {
-  const CompiledPlan plan = planned([](PlanBuilder& p) {
-    site_at(p, 1).declare(Temper{.tau = 0.5, .query = {}, .key = {}});
-    site_at(p, 1).declare(Gain{"gain", Tensor::full({11}, 3)});
-    site_at(p, 1).declare(Capture{.name = "edited", .keys = {1, 2, 3}});
-    site_at(p, 1).declare(Capture{.name = "raw", .keys = {1, 2, 3}, .raw = true});
-  });
-  const CompiledPlan reads = planned([](PlanBuilder& p) {
-    site_at(p, 1).declare(Capture{.name = "looks", .keys = {1, 2, 3}});
-  });
-  Call call(&plan), plain(&reads), tempered(&reads);
-  tempered.x.q = scale(tempered.x.q, 2);
-  call();
-  plain();
-  tempered();
-  for (size_t lane = 0; lane < 2; ++lane) {
-    expect_near(call.captures.at("raw").at(lane).values, plain.captures.at("looks").at(lane).values);
-    expect_near(call.captures.at("edited").at(lane).values,
-                tempered.captures.at("looks").at(lane).values);  // before gains
-  }
-}
-
-TEST(Attend, CapturesAreMeansOrHeadsInTheOrderAsked) {
-  std::vector<int64_t> all(11);
-  for (size_t i = 0; i < all.size(); ++i) all[i] = static_cast<int64_t>(i);
-  const CompiledPlan plan = planned([&](PlanBuilder& p) {
-    site_at(p, 1).member(1).declare(Capture{.name = "heads", .keys = all, .mean_over_heads = false});
-    site_at(p, 1).member(1).declare(Capture{.name = "mean", .keys = {7, 2, 7}});
-    p.speaks("another", "p.yaml:2", "");
-    site_at(p, 1).member(1).declare(Capture{.name = "mean", .keys = {7, 2, 7}});  // once is enough
-  });
-  Call call(&plan);
-  call();
-  ASSERT_EQ(call.captures.at("heads").size(), 1u);
-  ASSERT_EQ(call.captures.at("mean").size(), 1u);
-  const AttentionMap& heads = call.captures.at("heads")[0];
-  const AttentionMap& mean = call.captures.at("mean")[0];
-  EXPECT_EQ(heads.values.shape(), (Shape{2, 2, 35, 11}));
-  EXPECT_EQ(mean.values.shape(), (Shape{2, 35, 3}));
-  EXPECT_EQ(mean.keys, (std::vector<int64_t>{7, 2, 7}));
-  EXPECT_EQ(mean.lane.name, "target.cond");
-  EXPECT_EQ(mean.site.name, "mid.block0.cross");
-  const std::vector<float> h = heads.values.to_vector(), m = mean.values.to_vector();
-  const auto at = [&](size_t r, size_t head, size_t i, size_t j) { return h[((r * 2 + head) * 35 + i) * 11 + j]; };
-  for (size_t r = 0; r < 2; ++r) {
-    for (size_t i = 0; i < 35; ++i) {
-      for (size_t head = 0; head < 2; ++head) {
-        double total = 0;
-        for (size_t j = 0; j < 11; ++j) total += static_cast<double>(at(r, head, i, j));
-        EXPECT_NEAR(total, 1, 1e-5);
-      }
-      const float seven = (at(r, 0, i, 7) + at(r, 1, i, 7)) / 2, two = (at(r, 0, i, 2) + at(r, 1, i, 2)) / 2;
-      EXPECT_NEAR(m[(r * 35 + i) * 3], seven, 1e-6);
-      EXPECT_NEAR(m[(r * 35 + i) * 3 + 1], two, 1e-6);
-      EXPECT_EQ(m[(r * 35 + i) * 3], m[(r * 35 + i) * 3 + 2]);
-    }
-  }
-}
-
-// A weight that is made at run time acts on the output, never on the map that is read.
-TEST(Attend, WeightsLeaveCapturesAlone) {
-  const CompiledPlan plan = planned([](PlanBuilder& p) {
-    site_at(p, 1).declare(Take{Role::v, source, where(35, [](int64_t i) { return i < 9; })});
-    site_at(p, 1).declare(Weigh{.text = "half", .constant = 1, .at_run_time = [](const TermPlace&) {
-                                  return Tensor::full({1, 35}, 0.5f);
-                                }});
-    site_at(p, 1).declare(Capture{.name = "looks", .keys = {1, 2}});
-  });
-  const CompiledPlan reads = planned([](PlanBuilder& p) {
-    site_at(p, 1).declare(Capture{.name = "looks", .keys = {1, 2}});
-  });
-  Call call(&plan), plain(&reads);
-  call();
-  plain();
-  expect_near(call.captures.at("looks").at(1).values, plain.captures.at("looks").at(1).values);
-}
-
 TEST(Attend, LayersAreKeptAndReused) {
   const CompiledPlan plan = planned([](PlanBuilder& p) {
     site_at(p, 1).during({2, 3}).declare(
@@ -326,59 +200,6 @@ TEST(Attend, LayersAreKeptAndReused) {
   EXPECT_EQ(computed, 2);
   call.bank.clear();
   EXPECT_THROW(layer(tail, 3), Error);
-}
-
-// Rotary positions: turned inside attend, so edits of k see it after, edits of k.plain before.
-TEST(Attend, RotaryPositionsStandBetweenPlainAndOtherShapes) {
-  std::vector<double> angles;
-  for (int i = 0; i < 46 * 4; ++i) angles.push_back(0.1 * i);
-  const Rotary rotary = rotary_tables(angles, 46);
-  const auto doubled = [](const Tensor& x, const LaneTensors&) { return scale(x, 2); };
-  const auto shifted = [](const Tensor& x, const LaneTensors&) { return add_constant(x, 1); };
-  const CompiledPlan plan = planned([&](PlanBuilder& p) {
-    site_at(p, 2).declare(Shaping{.role = Role::k, .function = {.text = "shifted", .apply = shifted}});
-    site_at(p, 2).declare(Shaping{.role = Role::k, .function = {.text = "doubled", .apply = doubled}, .plain = true});
-    site_at(p, 2).declare(Shaping{.role = Role::q, .function = {.text = "shifted", .apply = shifted}, .plain = true});
-  });
-  Call plain(nullptr, 2), edited(&plan, 2);
-  const auto with = [&](Call& call) {
-    return attend(call.run.sites[2], call.run.tokens[2], call.x.q, call.x.k, call.x.v, call.context, rotary);
-  };
-  Call by_hand(nullptr, 2);
-  by_hand.x.q = rotate(plain.x.q, rotary);
-  by_hand.x.k = rotate(plain.x.k, rotary);
-  EXPECT_TRUE(same_bits(with(plain), by_hand()));
-  by_hand.x.q = rotate(add_constant(plain.x.q, 1), rotary);
-  by_hand.x.k = add_constant(rotate(scale(plain.x.k, 2), rotary), 1);
-  expect_near(with(edited), by_hand());
-  const auto& phrases = plan.sections().front().program->phrases;
-  EXPECT_NE(std::ranges::find(phrases, "doubled on k.plain (method)"), phrases.end());
-}
-
-// A plain function may look at other lanes before rotation, others see them as the kernel does; keys taken from another
-// lane keep that lane's positions.
-TEST(Attend, LanesAreSeenBeforeAndAfterRotaryPositions) {
-  std::vector<double> angles;
-  for (int i = 0; i < 46 * 4; ++i) angles.push_back(0.03 * i * i);
-  const Rotary rotary = rotary_tables(angles, 46);
-  const auto theirs = [](Role role, bool before) {
-    return [=](const Tensor&, const LaneTensors& lanes) {
-      return before ? lanes.plain(role, source) : lanes.of(role, source);
-    };
-  };
-  const CompiledPlan plan = planned([&](PlanBuilder& p) {
-    site_at(p, 2).member(1).declare(Take{.role = Role::k, .lane = source});
-    site_at(p, 2).member(1).declare(
-        Shaping{.role = Role::q, .function = {.text = "theirs", .apply = theirs(Role::q, true)}, .plain = true});
-    site_at(p, 2).member(1).declare(
-        Shaping{.role = Role::v, .function = {.text = "theirs", .apply = theirs(Role::v, false)}});
-  });
-  Call call(&plan, 2), by_hand(nullptr, 2);
-  by_hand.x.q = rotate(from_source(call.x.q), rotary);
-  by_hand.x.k = rotate(from_source(call.x.k), rotary);
-  by_hand.x.v = from_source(call.x.v);
-  expect_near(attend(call.run.sites[2], call.run.tokens[2], call.x.q, call.x.k, call.x.v, call.context, rotary),
-              by_hand());
 }
 
 TEST(Attend, StopsBehindTheLastSiteThatIsRead) {

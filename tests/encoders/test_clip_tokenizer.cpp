@@ -9,9 +9,12 @@
 #include <nlohmann/json.hpp>
 
 #include "kernels/core/error.h"
+#include "tests/encoders/error_of.h"
 
 namespace heddle {
 namespace {
+
+using testing::error_of;
 
 namespace fs = std::filesystem;
 using nlohmann::json;
@@ -92,21 +95,6 @@ TEST(ClipTokenizer, decodes_what_it_encoded) {
   EXPECT_EQ(tokenizer.decode_piece(tokenizer.bos()), "<|startoftext|>");
   EXPECT_THROW(tokenizer.decode_piece(-1), Error);
   EXPECT_THROW(tokenizer.decode_piece(1 << 20), Error);
-}
-
-ErrorCode error_of(const std::function<void()>& run, const std::string& what) {
-  try {
-    run();
-  } catch (const Error& error) {
-    EXPECT_EQ(std::string(error.what()).find('\n'), std::string::npos) << what;
-    EXPECT_EQ(error.what()[0], '[') << error.what();
-    return error.code();
-  } catch (const std::exception& error) {
-    ADD_FAILURE() << what << ": " << error.what();
-    return ErrorCode::internal;
-  }
-  ADD_FAILURE() << "no error for " << what;
-  return ErrorCode::internal;
 }
 
 TEST(ClipTokenizer, refuses_text_that_is_not_utf8) {

@@ -13,9 +13,12 @@
 #include "encoders/run_pattern.h"
 #include "encoders/spiece_model.h"
 #include "kernels/core/error.h"
+#include "tests/encoders/error_of.h"
 
 namespace heddle {
 namespace {
+
+using testing::error_of;
 
 namespace fs = std::filesystem;
 using nlohmann::json;
@@ -44,21 +47,6 @@ struct Folder {
   ~Folder() { fs::remove_all(path); }
   T5Tokenizer load() const { return T5Tokenizer::load(path.string()); }
 };
-
-ErrorCode error_of(const std::function<void()>& run, const std::string& what) {
-  try {
-    run();
-  } catch (const Error& error) {
-    EXPECT_EQ(std::string(error.what()).find('\n'), std::string::npos) << what;
-    EXPECT_EQ(error.what()[0], '[') << error.what();
-    return error.code();
-  } catch (const std::exception& error) {
-    ADD_FAILURE() << what << ": " << error.what();
-    return ErrorCode::internal;
-  }
-  ADD_FAILURE() << "no error for " << what;
-  return ErrorCode::internal;
-}
 
 TEST(T5Tokenizer, agrees_with_transformers_on_hard_texts_in_every_form_of_folder) {
   const auto texts = json::parse(read(fixtures + "/texts.json")).get<std::vector<std::string>>();

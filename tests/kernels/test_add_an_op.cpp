@@ -6,8 +6,6 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <fstream>
-#include <sstream>
 
 #include "kernels/core/error.h"
 #include "kernels/core/tape.h"
@@ -18,6 +16,7 @@
 #include "kernels/ops/view.h"
 #include "tests/kernels/ops/instruction_sets.h"
 #include "tests/kernels/ops/op_case.h"
+#include "tests/support/quoted_page.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace heddle::cpu {
@@ -102,21 +101,7 @@ TEST(AddAnOp, Softplus) {
 
 // Each C++ block of the page stands in this file, so the page compiles.
 TEST(AddAnOp, ThePageQuotesThisFile) {
-  const auto read = [](const std::string& path) {
-    std::stringstream text;
-    text << std::ifstream(std::string(HEDDLE_SOURCE_DIR) + "/" + path).rdbuf();
-    return text.str();
-  };
-  const std::string page = read("docs/kernels.md"), source = read("tests/kernels/test_add_an_op.cpp");
-  const std::string open = "```cpp\n", close = "```";
-  int blocks = 0;
-  for (size_t at = page.find(open); at != std::string::npos; at = page.find(open, at)) {
-    at += open.size();
-    const std::string block = page.substr(at, page.find(close, at) - at);
-    EXPECT_NE(source.find(block), std::string::npos) << block;
-    ++blocks;
-  }
-  EXPECT_GE(blocks, 3);
+  EXPECT_GE(testing::quoted_blocks("docs/kernels.md", "tests/kernels/test_add_an_op.cpp"), 3);
 }
 
 }  // namespace

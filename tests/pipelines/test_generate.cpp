@@ -14,6 +14,7 @@
 #include "io/preset_file.h"
 #include "io/safetensors.h"
 #include "kernels/core/error.h"
+#include "tests/pipelines/parity_cases.h"
 #include "tests/support/compare.h"
 
 namespace heddle {
@@ -68,13 +69,6 @@ RunResult run(const std::string& text, const RunEvents& events = {}) {
   return generate(preset, path, model_at(find_model(preset.model, path)), events);
 }
 
-std::vector<Json> cases() {
-  const Json all = Json::read(root + "cases.json");
-  std::vector<Json> out;
-  for (size_t i = 0; i < all.size(); ++i) out.push_back(all[i]);
-  return out;
-}
-
 class PipelineParity : public ::testing::TestWithParam<Json> {};
 
 TEST_P(PipelineParity, FinalLatentsAndPictureAgreeWithDiffusers) {
@@ -89,13 +83,8 @@ TEST_P(PipelineParity, FinalLatentsAndPictureAgreeWithDiffusers) {
   EXPECT_LE(testing::error_over_std(result.image, expected.at(name + ".image")), 2e-3);
 }
 
-std::string test_name(const ::testing::TestParamInfo<Json>& info) {
-  std::string name = info.param.get<std::string>("name");
-  for (char& c : name) c = c == '.' ? '_' : c;
-  return name;
-}
-
-INSTANTIATE_TEST_SUITE_P(Fixtures, PipelineParity, ::testing::ValuesIn(cases()), test_name);
+INSTANTIATE_TEST_SUITE_P(Fixtures, PipelineParity, ::testing::ValuesIn(testing::parity_cases(root)),
+                         testing::case_name);
 
 std::string with_model(std::string text, const std::string& model = "sd1") {
   return text.replace(text.find("model: sd1"), 10, "model: " + root + model);

@@ -14,6 +14,7 @@
 #include "pipelines/conditioning.h"
 #include "pipelines/generate.h"
 #include "pipelines/joint_text.h"
+#include "tests/pipelines/parity_cases.h"
 #include "tests/support/compare.h"
 
 namespace heddle {
@@ -51,13 +52,6 @@ RunResult run(const std::string& model, const std::string& lines) {
   return generate(preset, path, model_at(root + model), {});
 }
 
-std::vector<Json> cases() {
-  const Json all = Json::read(root + "cases.json");
-  std::vector<Json> out;
-  for (size_t i = 0; i < all.size(); ++i) out.push_back(all[i]);
-  return out;
-}
-
 class JointParity : public ::testing::TestWithParam<Json> {};
 
 TEST_P(JointParity, FinalLatentsAndPictureAgreeWithDiffusers) {
@@ -68,13 +62,7 @@ TEST_P(JointParity, FinalLatentsAndPictureAgreeWithDiffusers) {
   EXPECT_LE(testing::error_over_std(result.image, expected.at(name + ".image")), 2e-3);
 }
 
-std::string test_name(const ::testing::TestParamInfo<Json>& info) {
-  std::string name = info.param.get<std::string>("name");
-  for (char& c : name) c = c == '.' ? '_' : c;
-  return name;
-}
-
-INSTANTIATE_TEST_SUITE_P(Fixtures, JointParity, ::testing::ValuesIn(cases()), test_name);
+INSTANTIATE_TEST_SUITE_P(Fixtures, JointParity, ::testing::ValuesIn(testing::parity_cases(root)), testing::case_name);
 
 const std::string prompt = "prompt: a cat\ntext: {max_sequence_length: 8}\n";
 

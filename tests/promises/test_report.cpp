@@ -88,10 +88,13 @@ TEST(Report, SheetsKeepTheFirstOfEachKind) {
   ContactSheet sheet(metric_named("all_present", "test"), 2);
   Pair pair;
   pair.wanted.prompt = "a cat";
+  pair.wanted.edited_subjects = {{.name = "cat"}};
   pair.plain.pictures = {picture("unknown")};
   pair.method = Outcome{.pictures = {picture("cat")}};
-  for (int i = 0; i < 3; ++i) sheet.offer(pair, 0.0, 1.0);
-  sheet.offer(pair, 1.0, 1.0);
+  Pair same = pair;
+  same.plain = *pair.method;
+  sheet.offer(same);  // right both times: neither a win nor a failure
+  for (int i = 0; i < 3; ++i) sheet.offer(pair);
   EXPECT_EQ(sheet.win_captions().size(), 2u);
   EXPECT_EQ(sheet.failure_captions().size(), 0u);
   EXPECT_EQ(sheet.failures().width, 0);
