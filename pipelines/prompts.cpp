@@ -24,8 +24,8 @@ void Generation::encode_prompts() {
       .prompts = per_picture(preset_.prompt.values, preset_, "prompt"), .negatives = {}, .settings = preset_.text};
   if (!preset_.negative.values.empty()) request.negatives = per_picture(preset_.negative.values, preset_, "negative");
   const DenoiserTraits& traits = model_.traits();
-  const bool joint = model_.family() == Family::sd3 || model_.family() == Family::flux;
-  request.guided = !joint || guidance_.scale > 1 || !preset_.attention.empty();
+  const bool guided_inversion = preset_.inversion && preset_.inversion->guidance.value_or(0) > 1;
+  request.guided = guidance_.scale > 1 || guided_inversion || !preset_.attention.empty();
   const EncodedText text = encode_text(model_, request);
   cond_.text = text.cond.text;
   uncond_.text = text.uncond.text;
