@@ -49,9 +49,8 @@ void add_promise(CLI::App& app) {
   add_threads(*command, a->options.threads);
   command->footer(
       "examples:\n  heddle promise attend_and_excite --pairs 32 --report report\n  heddle promise plain\n"
-      "docs/promises.md of this repository is what `heddle promise all` writes; docs/promise_files.md says what stands "
-      "in "
-      "a promise.");
+      "docs/promises.md of this repository was written so; each section says its command. docs/promise_files.md says "
+      "what stands in a promise.");
   command->callback([a] {
     catch_interrupts();
     const std::vector<std::string> names = a->name == "all" ? promise_names() : std::vector{a->name};
