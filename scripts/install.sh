@@ -2,7 +2,8 @@
 # Installs what heddle is built from: packages of Debian 12 and nothing else. Does nothing where all are there.
 set -euo pipefail
 
-packages=(g++ cmake ninja-build ccache pkg-config libdnnl-dev libhwy-dev libyaml-cpp-dev libcli11-dev nlohmann-json3-dev
+# oneDNN's own CMake files ask for OpenCL, which its package only recommends.
+packages=(g++ cmake ninja-build ccache pkg-config libdnnl-dev ocl-icd-opencl-dev libhwy-dev libyaml-cpp-dev libcli11-dev nlohmann-json3-dev
   libspdlog-dev libstb-dev libwebp-dev libpng-dev libutf8proc-dev libgtest-dev libbenchmark-dev)
 
 missing=()
