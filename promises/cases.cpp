@@ -11,7 +11,7 @@ namespace heddle {
 
 template <>
 struct ParamWords<WantedKind> {
-  static constexpr std::array<const char*, 3> words{"any", "own", "painted"};
+  static constexpr std::array<const char*, 4> words{"any", "own", "painted", "same"};
 };
 template <>
 struct ParamWords<HeldOutUse> {
@@ -56,10 +56,23 @@ WantedSubject draw_subject(const World& world, WantedKind kind, Dice& dice) {
                  : WantedSubject{.name = dice.of(world.own)};
 }
 
-bool names_differ(const std::vector<WantedSubject>& subjects) {
-  std::set<std::string> names;
-  for (const WantedSubject& s : subjects) names.insert(s.name);
-  return names.size() == subjects.size();
+std::vector<WantedSubject> draw_subjects(const World& world, const std::vector<WantedKind>& kinds, Dice& dice) {
+  std::vector<WantedSubject> out;
+  for (const WantedKind kind : kinds) {
+    out.push_back(kind == WantedKind::same ? WantedSubject{.name = out.back().name, .colour = dice.of(world.colours)}
+                                           : draw_subject(world, kind, dice));
+  }
+  return out;
+}
+
+// Whether subjects differ as the kinds want it: in name, or for `same` in colour.
+bool all_differ(const std::vector<WantedSubject>& subjects, const std::vector<WantedKind>& kinds) {
+  std::set<std::string> names, nouns;
+  for (size_t i = 0; i < subjects.size(); ++i) {
+    if (!nouns.insert(subjects[i].noun()).second) return false;
+    if (kinds[i] != WantedKind::same && !names.insert(subjects[i].name).second) return false;
+  }
+  return true;
 }
 
 bool has_held_out(const World& world, const std::vector<WantedSubject>& subjects) {
@@ -113,7 +126,7 @@ void edit(const World& world, const CaseGroup& group, Case& out, Dice& dice) {
   const auto unchanged = [&] {
     if (group.edit == EditedPart::background) return out.edited_background == out.background;
     return (group.edit == EditedPart::subject ? first.name == before.name : first.colour == before.colour) ||
-           !names_differ(out.edited_subjects) || has_held_out(world, out.edited_subjects);
+           !all_differ(out.edited_subjects, group.subjects) || has_held_out(world, out.edited_subjects);
   };
   for (int tries = 0; tries < 10000; ++tries) {
     if (group.edit == EditedPart::subject) first.name = dice.of(before.colour.empty() ? world.own : world.painted);
@@ -139,6 +152,13 @@ void check(const World& world, const CaseGroup& group) {
   const std::string where = "group " + group.name;
   if (group.subjects.empty() || group.subjects.size() > 3)
     fail(ErrorCode::usage, where + " subjects", "one to three", std::to_string(group.subjects.size()));
+  for (size_t i = 0; i < group.subjects.size(); ++i) {
+    if (group.subjects[i] == WantedKind::same &&
+        (i == 0 || group.subjects[i - 1] == WantedKind::own || group.subjects[i - 1] == WantedKind::any))
+      fail(ErrorCode::usage, where + " subjects", "a painted subject before one of the same kind", "another kind");
+  }
+  if (group.edit == EditedPart::subject && std::ranges::find(group.subjects, WantedKind::same) != group.subjects.end())
+    fail(ErrorCode::usage, where + " edit", "colour or background where two subjects are the same", "subject");
   if (group.held_out == HeldOutUse::only && world.held_out.colours.empty() && world.held_out.pairs.empty())
     fail(ErrorCode::usage, where + " held_out", "a world that holds something out", "none");
   if (group.edit == EditedPart::colour && group.subjects[0] != WantedKind::painted)
@@ -163,9 +183,10 @@ Case draw_case(const World& world, const CaseGroup& group, int index) {
   for (int tries = 0;; ++tries) {
     if (tries == 100000)
       fail(ErrorCode::usage, "group " + group.name, "subjects that the world can draw", "none in 100000 tries");
-    out.subjects.clear();
-    for (const WantedKind kind : group.subjects) out.subjects.push_back(draw_subject(world, kind, dice));
-    if (names_differ(out.subjects) && has_held_out(world, out.subjects) == (group.held_out == HeldOutUse::only)) break;
+    out.subjects = draw_subjects(world, group.subjects, dice);
+    if (all_differ(out.subjects, group.subjects) &&
+        has_held_out(world, out.subjects) == (group.held_out == HeldOutUse::only))
+      break;
   }
   out.relation = draw_relation(group, dice);
   place(out.subjects, out.relation, dice);

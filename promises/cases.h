@@ -8,7 +8,7 @@
 
 namespace heddle {
 
-enum class WantedKind : uint8_t { any, own, painted };
+enum class WantedKind : uint8_t { any, own, painted, same };  // same: the one before it, in another colour
 enum class HeldOutUse : uint8_t { never, only };
 enum class EditedPart : uint8_t { none, subject, colour, background };
 

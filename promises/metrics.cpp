@@ -44,15 +44,23 @@ const Subjects& wanted_subjects(const Pair& pair) {
   return pair.wanted.edited_subjects;
 }
 
-Value all_present(const Pair& pair, const Outcome& outcome) {
-  return std::ranges::all_of(wanted_subjects(pair),
-                             [&](const WantedSubject& w) { return find(outcome.result().verdict, w) != nullptr; });
+// Whether there is an object for each of the wanted subjects up to and with this one that have its name.
+bool is_present(const Subjects& wanted, size_t which, const SeenPicture& verdict) {
+  const std::string& name = wanted[which].name;
+  const auto need = std::count_if(wanted.begin(), wanted.begin() + static_cast<std::ptrdiff_t>(which) + 1,
+                                  [&](const WantedSubject& w) { return w.name == name; });
+  return std::ranges::count(verdict.objects, name, &SeenObject::subject) >= need;
 }
 
 Value share_present(const Pair& pair, const Outcome& outcome) {
+  const Subjects& wanted = wanted_subjects(pair);
   double found = 0;
-  for (const WantedSubject& w : wanted_subjects(pair)) found += find(outcome.result().verdict, w) != nullptr;
-  return found / static_cast<double>(wanted_subjects(pair).size());
+  for (size_t i = 0; i < wanted.size(); ++i) found += is_present(wanted, i, outcome.result().verdict);
+  return found / static_cast<double>(wanted.size());
+}
+
+Value all_present(const Pair& pair, const Outcome& outcome) {
+  return *share_present(pair, outcome) == 1;
 }
 
 Value bound(const Pair& pair, const Outcome& outcome) {

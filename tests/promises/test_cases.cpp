@@ -44,6 +44,23 @@ TEST(Cases, KeepHeldOutCombinationsApart) {
   }
 }
 
+TEST(Cases, SameIsTheOneBeforeInAnotherColour) {
+  const CaseGroup group{.name = "s", .subjects = {WantedKind::painted, WantedKind::same}};
+  for (int i = 0; i < 50; ++i) {
+    const Case c = draw_case(world(), group, i);
+    EXPECT_EQ(c.subjects[0].name, c.subjects[1].name);
+    EXPECT_NE(c.subjects[0].colour, c.subjects[1].colour);
+  }
+  for (const WantedKind before : {WantedKind::own, WantedKind::any}) {
+    EXPECT_THROW(draw_case(world(), {.name = "s", .subjects = {before, WantedKind::same}}, 0), Error);
+  }
+  EXPECT_THROW(draw_case(world(), {.name = "s", .subjects = {WantedKind::same}}, 0), Error);
+  EXPECT_THROW(
+      draw_case(world(),
+                {.name = "s", .subjects = {WantedKind::painted, WantedKind::same}, .edit = EditedPart::subject}, 0),
+      Error);
+}
+
 TEST(Cases, PlaceBoxesAsTheRelationSays) {
   for (const std::string relation : {"left of", "right of", "above", "below"}) {
     const CaseGroup group{.name = "r", .subjects = {WantedKind::any, WantedKind::any}, .relation = relation};

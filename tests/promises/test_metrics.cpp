@@ -61,6 +61,23 @@ TEST(Metrics, SubjectsColoursAndBackground) {
   EXPECT_FALSE(value("relation_right", pair, alone));
 }
 
+TEST(Metrics, TwoOfOneNameAreTwoObjects) {
+  Pair pair;
+  pair.wanted.subjects = {{.name = "car", .colour = "red"}, {.name = "car", .colour = "blue"}};
+  pair.wanted.edited_subjects = pair.wanted.subjects;
+  const Outcome one{.pictures = {picture({object("car", "red", {1, 8, 14, 24})})}};
+  const Outcome both_red{
+      .pictures = {picture({object("car", "red", {1, 8, 14, 24}), object("car", "red", {18, 8, 30, 24})})}};
+  const Outcome good{
+      .pictures = {picture({object("car", "blue", {1, 8, 14, 24}), object("car", "red", {18, 8, 30, 24})})}};
+  EXPECT_EQ(value("all_present", pair, one), 0);
+  EXPECT_EQ(value("share_present", pair, one), 0.5);
+  EXPECT_EQ(value("all_present", pair, both_red), 1);
+  EXPECT_EQ(value("bound", pair, both_red), 0);
+  EXPECT_EQ(value("colour_right", pair, both_red), 0);
+  EXPECT_EQ(value("bound", pair, good), 1);
+}
+
 TEST(Metrics, AnObjectInTheWantedColourCountsBeforeASurerOne) {
   const Pair pair = cat_and_red_balloon();
   const Outcome two{
