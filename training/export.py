@@ -39,6 +39,20 @@ def assemble(config_file: Path, run: Path, vae_state: Path, untrained: bool = Fa
                                    requires_safety_checker=False)
 
 
+def write_folder(pipeline, folder: Path) -> None:
+    """The pipeline in float16, as every reader of diffusers folders expects it."""
+    pipeline.to(torch.float16).save_pretrained(folder, safe_serialization=True)
+    # transformers loads a text encoder in the type its configuration names, diffusers everything else in float32: without
+    # this, from_pretrained(folder) alone would mix the two.
+    for text_config in folder.glob("text_encoder*/config.json"):
+        text_config.write_text(json.dumps({**json.loads(text_config.read_text()), "dtype": "float32"}, indent=2) + "\n")
+    # The tokenizer's own two files are what every reader of Stable Diffusion folders knows.
+    for tokenizer in folder.glob("tokenizer*"):
+        tokenizer_files.write(tokenizer, length=json.loads((tokenizer / "tokenizer_config.json").read_text())["model_max_length"])
+    size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
+    print(json.dumps({"folder": str(folder), "MB": round(size / 1e6, 2)}))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("config", type=Path)
@@ -48,16 +62,7 @@ def main() -> None:
     parser.add_argument("--untrained", action="store_true")
     args = parser.parse_args()
     args.run.mkdir(parents=True, exist_ok=True)
-    pipeline = assemble(args.config, args.run, args.vae, args.untrained).to(torch.float16)
-    pipeline.save_pretrained(args.to, safe_serialization=True)
-    # transformers loads a text encoder in the type its configuration names, diffusers everything else in float32: without
-    # this, from_pretrained(folder) alone would mix the two.
-    text_config = args.to / "text_encoder" / "config.json"
-    text_config.write_text(json.dumps({**json.loads(text_config.read_text()), "dtype": "float32"}, indent=2) + "\n")
-    # The tokenizer's own two files are what every reader of Stable Diffusion folders knows.
-    tokenizer_files.write(args.to / "tokenizer")
-    size = sum(f.stat().st_size for f in args.to.rglob("*") if f.is_file())
-    print(json.dumps({"folder": str(args.to), "MB": round(size / 1e6, 2)}))
+    write_folder(assemble(args.config, args.run, args.vae, args.untrained), args.to)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,11 @@ def load_vae(state_file: Path, model_config: dict) -> AutoencoderKL:
     return vae.eval().requires_grad_(False)
 
 
+def finished_vae(folder: Path) -> AutoencoderKL:
+    """The autoencoder of an exported model, its latents already of unit size."""
+    return AutoencoderKL.from_pretrained(folder).eval().requires_grad_(False).to(memory_format=torch.channels_last)
+
+
 @torch.no_grad()
 def encode(vae: AutoencoderKL, pictures: torch.Tensor) -> torch.Tensor:
     with torch.autocast("cpu", torch.bfloat16):

@@ -13,9 +13,6 @@ from transformers import CLIPTokenizer
 from world.captions import caption
 from world.scenes import Options, sample_scene
 
-LENGTH = 77
-
-
 def byte_symbols() -> list[str]:
     """GPT-2's printable stand-ins for the 256 bytes, in the order CLIP's vocabulary has them."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
@@ -57,7 +54,7 @@ def _merge(word: tuple[str, ...], pair: tuple[str, str]) -> tuple[str, ...]:
     return tuple(out)
 
 
-def write(folder: Path, seed: int = 5, pictures: int = 20000) -> CLIPTokenizer:
+def write(folder: Path, seed: int = 5, pictures: int = 20000, length: int = 77) -> CLIPTokenizer:
     folder.mkdir(parents=True, exist_ok=True)
     merges = train_merges(word_counts(seed, pictures))
     alphabet = byte_symbols()
@@ -67,7 +64,7 @@ def write(folder: Path, seed: int = 5, pictures: int = 20000) -> CLIPTokenizer:
     lines = ["#version: 0.2", *(" ".join(p) for p in merges)]
     (folder / "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     special = {"bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>", "pad_token": "<|endoftext|>", "unk_token": "<|endoftext|>"}
-    config = {"tokenizer_class": "CLIPTokenizer", "model_max_length": LENGTH, "add_prefix_space": False, "do_lower_case": True,
+    config = {"tokenizer_class": "CLIPTokenizer", "model_max_length": length, "add_prefix_space": False, "do_lower_case": True,
               "errors": "replace", **special}
     (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n")
     (folder / "special_tokens_map.json").write_text(json.dumps(special, indent=2) + "\n")
