@@ -1,6 +1,6 @@
 """Sheets of generated pictures with the judge's verdicts under them, for a careful look; and the count of that look.
 
-    python training/agreement.py draw  models/emoji-unet OUT [--heddle build/heddle] [--count 200] [--guidance 4]
+    python training/agreement.py draw  models/emoji-unet OUT [--heddle build/heddle] [--count 200] [--guidance 4] [--rescale 0.7]
     python training/agreement.py count OUT
 
 `draw` writes OUT/sheet-N.png (40 pictures each) and OUT/verdicts.txt: number, prompt, what the judge saw. Whoever looks writes
@@ -39,7 +39,7 @@ def draw(args) -> None:
         files = []
         for i, text in enumerate(texts):
             preset = {"heddle": 1, "model": str(args.model.resolve()), "prompt": text, "seed": i,
-                      "sampler": {"name": "ddim", "steps": 30, "guidance": args.guidance}}
+                      "sampler": {"name": "ddim", "steps": 30, "guidance": args.guidance, "guidance_rescale": args.rescale}}
             file = Path(folder) / f"{i:03d}.yaml"
             file.write_text(json.dumps(preset))
             files.append(str(file.with_suffix(".png")))
@@ -83,6 +83,7 @@ def main() -> None:
     parser.add_argument("--heddle", default="build/heddle")
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--guidance", type=float, default=4.0)
+    parser.add_argument("--rescale", type=float, default=0.7, help="guidance_rescale")
     args = parser.parse_args()
     args.out = args.paths[-1]
     args.model = args.paths[0]

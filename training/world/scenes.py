@@ -110,7 +110,8 @@ def _place(kind, centre, count: int, options: Options, rng: np.random.Generator)
     low, high = SPRITE_SIZES[count]
     grid = options.grid
     unit = max(grid, 2)  # even sizes halve the number of sprites kept
-    size = int(rng.integers(-(-low // unit), high // unit + 1)) * unit
+    # Where a coarse grid has no size in the range, the next smaller one.
+    size = int(rng.integers(min(-(-low // unit), high // unit), high // unit + 1)) * unit
     # One subject wanders over the picture; several keep to their places so that the relation stays true.
     jitter = min((SIZE - size) / 2, options.wander) if count == 1 else 5 if count == 2 else 2
     jitters = [jitter, jitter if count < 3 else 30]
