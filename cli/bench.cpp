@@ -19,7 +19,7 @@ namespace heddle::cli {
 namespace {
 
 struct Arguments {
-  std::string component, inputs, dtype = "f32";
+  std::string component, config, inputs, dtype = "f32";
   int threads = 0, repeat = 5;
   bool vjp = false;
 };
@@ -50,7 +50,7 @@ TensorMap bench_inputs(const Component& component, const Arguments& a) {
 
 void bench_component(const Arguments& a) {
   set_threads(a.threads);
-  const auto component = Component::load(a.component, dtype_named(a.dtype));
+  const auto component = Component::load(a.component, dtype_named(a.dtype), a.config);
   const TensorMap inputs = bench_inputs(*component, a);
   const int64_t before = flops_counted();
   seconds_of(*component, inputs);  // the first run plans its kernels
@@ -110,7 +110,8 @@ void add_bench(CLI::App& app) {
   auto a = std::make_shared<Arguments>();
   CLI::App* command =
       app.add_subcommand("bench", "Time a component on named tensors, or a whole preset; prints one JSON line");
-  CLI::Option* component = command->add_option("--component", a->component, "Component folder, as for eval");
+  CLI::Option* component = command->add_option("--component", a->component, "Component, as for eval");
+  add_config(*command, a->config);
   command->add_option("--inputs", a->inputs, "safetensors file with the inputs")->needs(component);
   add_dtype(*command, a->dtype);
   add_threads(*command, a->threads);

@@ -10,15 +10,18 @@ namespace heddle::cli {
 
 void add_eval(CLI::App& app) {
   struct Arguments {
-    std::string component, inputs, output, dtype = "f32";
+    std::string component, config, inputs, output, dtype = "f32";
     int threads = 0;
   };
   auto a = std::make_shared<Arguments>();
   CLI::App* command =
-      app.add_subcommand("eval", "Run one component folder on named tensors, to compare it with the Python original");
+      app.add_subcommand("eval", "Run one component on named tensors, to compare it with the Python original");
   command
-      ->add_option("--component", a->component, "Folder with config.json and weights: unet/, vae/, text_encoder/ ...")
+      ->add_option("--component", a->component,
+                   "Folder with config.json and weights (unet/, vae/, text_encoder/ ...), a file that holds one "
+                   "component, or FILE/unet of a file that holds a model")
       ->required();
+  add_config(*command, a->config);
   command
       ->add_option("--inputs", a->inputs,
                    "safetensors file with the inputs by name; a tensor `cotangent` asks for the gradient")
@@ -42,7 +45,7 @@ void add_eval(CLI::App& app) {
       "example:\n  heddle eval --component sd15/unet --inputs in.safetensors --output out.safetensors");
   command->callback([a] {
     set_threads(a->threads);
-    const auto component = Component::load(a->component, dtype_named(a->dtype));
+    const auto component = Component::load(a->component, dtype_named(a->dtype), a->config);
     write_safetensors(a->output, component->run(read_safetensors(a->inputs)));
   });
 }

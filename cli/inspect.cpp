@@ -6,9 +6,10 @@
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "cli/commands.h"
-#include "io/json.h"
+#include "io/checkpoint/checkpoint_file.h"
 #include "io/png.h"
 #include "io/weights.h"
 #include "kernels/core/error.h"
@@ -47,9 +48,8 @@ void print_summary(const std::string& label, const TensorSummary& s) {
 }
 
 template <class Network, class Config>
-std::vector<AttentionSite> sites_of(const std::string& folder) {
-  Weights weights(folder);
-  return Network(Config::from(Json::read(folder + "/config.json")), Scope(weights, DType::f32)).sites();
+std::vector<AttentionSite> sites_of(const ComponentSource& component) {
+  return Network(Config::from(component.config), Scope(*component.weights, DType::f32)).sites();
 }
 
 const char* kind_text(AttentionKind kind) {
@@ -58,12 +58,12 @@ const char* kind_text(AttentionKind kind) {
 }
 
 // The sites of a denoiser; nothing for other components.
-void inspect_sites(const std::string& folder) {
-  const auto name = Json::read(folder + "/config.json").get_or<std::string>("_class_name", "");
+void print_sites(const ComponentSource& component) {
+  const auto name = component.config.get_or<std::string>("_class_name", "");
   std::vector<AttentionSite> sites;
-  if (name == "UNet2DConditionModel") sites = sites_of<UNet, UNetConfig>(folder);
-  if (name == "SD3Transformer2DModel") sites = sites_of<SD3Transformer, SD3Config>(folder);
-  if (name == "FluxTransformer2DModel") sites = sites_of<FluxTransformer, FluxConfig>(folder);
+  if (name == "UNet2DConditionModel") sites = sites_of<UNet, UNetConfig>(component);
+  if (name == "SD3Transformer2DModel") sites = sites_of<SD3Transformer, SD3Config>(component);
+  if (name == "FluxTransformer2DModel") sites = sites_of<FluxTransformer, FluxConfig>(component);
   for (const AttentionSite& site : sites) {
     std::cout << "    " << std::left << std::setw(34) << site.name << std::setw(5) << kind_text(site.kind) << "  "
               << site.heads << " heads of " << site.head_dim << "\n";
@@ -84,7 +84,7 @@ void inspect_model(const fs::path& folder, bool sites) {
       std::cout << "    ";
       print_summary("", summarize(SafetensorsSet(find_weights((folder / key).string()))));
     }
-    if (has_config && sites) inspect_sites((folder / key).string());
+    if (has_config && sites) print_sites(open_component_folder((folder / key).string()));
   }
 }
 
@@ -92,10 +92,27 @@ void inspect_component(const fs::path& folder, bool sites) {
   const Json config = Json::read((folder / "config.json").string());
   std::cout << config.node().dump(1) << "\n";
   print_summary("", summarize(SafetensorsSet(find_weights(folder.string()))));
-  if (sites) inspect_sites(folder.string());
+  if (sites) print_sites(open_component_folder(folder.string()));
 }
 
-void inspect_tensors(const std::string& path) {
+// What a file of tensors holds, where it is a model or a part of one.
+void inspect_checkpoint(const std::string& path, bool sites) {
+  std::optional<CheckpointFile> file;
+  try {
+    file.emplace(path);
+  } catch (const Error&) {
+    return;  // tensors of another kind, or no such file: what lists them says so
+  }
+  if (!file->pipeline().empty()) std::cout << file->pipeline() << "  " << path << "\n";
+  for (const std::string& name : file->components()) {
+    const ComponentSource component = file->open(name);
+    std::cout << name << "  " << component.config.node().dump(1) << "\n";
+    if (sites) print_sites(component);
+  }
+}
+
+void inspect_tensors(const std::string& path, bool sites) {
+  inspect_checkpoint(path, sites);
   const SafetensorsSet set(path);
   for (const auto& [name, shard] : set.names()) {
     std::cout << name << "  " << set.entry(name).type << " " << set.entry(name).shape.text() << "\n";
@@ -138,7 +155,7 @@ void add_inspect(CLI::App& app) {
     if (fs::exists(path / "model_index.json", ignored)) return inspect_model(path, a->sites);
     if (fs::exists(path / "config.json", ignored)) return inspect_component(path, a->sites);
     if (begins_as_png(a->path)) return inspect_picture(a->path);
-    inspect_tensors(a->path);
+    inspect_tensors(a->path, a->sites);
   });
 }
 

@@ -15,6 +15,11 @@ inline void add_dtype(CLI::App& command, std::string& dtype) {
       ->capture_default_str();
 }
 
+inline void add_config(CLI::App& command, std::string& config) {
+  command.add_option("--config", config,
+                     "Of a component in a file: a folder whose config.json is used in place of what its tensors imply");
+}
+
 inline void add_threads(CLI::App& command, int& threads) {
   command.add_option("--threads", threads, "Threads; default OMP_NUM_THREADS or the number of cores")
       ->check(CLI::Range(1, 1024));

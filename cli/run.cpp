@@ -24,8 +24,7 @@ OpenRun open_run(const RunRequest& request) {
   if (!request.output.empty()) run.preset.output = request.output;
   set_threads(run.preset.threads);
   set_memory_budget(run.preset.memory_budget ? run.preset.memory_budget->bytes : 0);
-  const DType compute = run.preset.dtype == Precision::bf16 ? DType::bf16 : DType::f32;
-  run.model = std::make_unique<Model>(find_model(run.preset.model, run.path), compute, run.preset.lora, run.path);
+  run.model = Model::of(run.preset, run.path);
   return run;
 }
 

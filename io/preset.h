@@ -52,6 +52,7 @@ struct SdxlSettings {
 };
 
 struct VaeSettings {
+  std::string file;  // in place of the model's own; empty for that
   Tiling tiling = Tiling::automatic;
   static Params<VaeSettings> params();
 };
@@ -79,6 +80,8 @@ struct AttentionEntry {
 struct Preset {
   int heddle = 1;  // schema version
   std::string model;
+  std::string config;  // a folder as diffusers', for what a model in one file does not say
+  std::string unet, transformer, text_encoder, text_encoder_2, text_encoder_3;  // in place of the model's own
   std::vector<LoraSettings> lora;
   Task task = Task::generate;
   OneOrMany<std::string> prompt, negative;

@@ -99,7 +99,8 @@ Params<SdxlSettings> SdxlSettings::params() {
 }
 
 Params<VaeSettings> VaeSettings::params() {
-  return {opt("tiling", &VaeSettings::tiling, "decode in overlapping tiles: auto where the picture is large")};
+  return {opt("file", &VaeSettings::file, "a component folder or a file, in place of the model's own"),
+          opt("tiling", &VaeSettings::tiling, "decode in overlapping tiles: auto where the picture is large")};
 }
 
 Params<PreviewSettings> PreviewSettings::params() {
@@ -111,7 +112,15 @@ Params<Preset> Preset::params() {
   using P = Preset;
   return {
       need("heddle", &P::heddle, range(1, 1), "version of this format"),
-      need("model", &P::model, "a model that ships with heddle, or a diffusers folder"),
+      need("model", &P::model, "a model that ships with heddle, a diffusers folder, or one .safetensors file"),
+      opt("config", &P::config,
+          "a diffusers folder, without weights if need be: tokenizers, schedule and configurations of a model in one "
+          "file"),
+      opt("unet", &P::unet, "a component folder or a file, in place of the model's own"),
+      opt("transformer", &P::transformer, "a component folder or a file, in place of the model's own"),
+      opt("text_encoder", &P::text_encoder, "a component folder or a file, in place of the model's own"),
+      opt("text_encoder_2", &P::text_encoder_2, "a component folder or a file, in place of the model's own"),
+      opt("text_encoder_3", &P::text_encoder_3, "a component folder or a file, in place of the model's own"),
       opt("lora", &P::lora, "low-rank adaptations laid over the model's weights, in order"),
       opt("task", &P::task, "what to do"),
       opt("prompt", &P::prompt, "what the picture shows; a list makes one picture for each"),
@@ -126,7 +135,7 @@ Params<Preset> Preset::params() {
       opt("inversion", &P::inversion, "for edit: how the picture becomes noise"),
       opt("text", &P::text, "how prompts are read"),
       opt("sdxl", &P::sdxl, "micro-conditioning of SDXL"),
-      opt("vae", &P::vae, "the decoder"),
+      opt("vae", &P::vae, "the autoencoder"),
       opt("preview", &P::preview, "a rough picture while sampling"),
       opt("dtype", &P::dtype, "precision of the computation"),
       opt("threads", &P::threads, range(0, 1024), "CPU threads; 0: OMP_NUM_THREADS, or all cores"),

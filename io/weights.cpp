@@ -59,10 +59,15 @@ std::string location(const std::string& path) {
 }  // namespace
 
 SafetensorsSet::SafetensorsSet(const std::string& path) : path_(path) {
-  if (!is_index(path)) {
+  if (is_index(path)) {
+    add_index(path);
+  } else {
     add_shard(path);
-    return;
   }
+  for (const auto& [name, shard] : names_) shapes_.emplace(name, entry(name).shape);
+}
+
+void SafetensorsSet::add_index(const std::string& path) {
   const Json index = Json::read(path).get<Json>("weight_map");
   std::map<std::string, int> shard_numbers;
   std::map<std::string, int> placed;
@@ -129,6 +134,11 @@ std::string find_weights(const std::string& folder) {
        holds_pickles(held) ? "converting the checkpoint to safetensors (heddle reads no pickles)" : "");
 }
 
+void fail_unused(const std::string& path, const std::vector<std::string>& names) {
+  fail(ErrorCode::input, path, "only tensors of the model that config.json describes",
+       std::to_string(names.size()) + " more: " + join(names, 4), "the weights that belong to this config.json");
+}
+
 Weights::Weights(const std::string& path) : tensors_(location(path)) {}
 
 Tensor Weights::take(const std::string& name, const Shape& shape) {
@@ -161,10 +171,7 @@ std::vector<std::string> Weights::unused() const {
 }
 
 void Weights::require_all_used() const {
-  const std::vector<std::string> surplus = unused();
-  if (surplus.empty()) return;
-  fail(ErrorCode::input, tensors_.path(), "only tensors of the model that config.json describes",
-       std::to_string(surplus.size()) + " more: " + join(surplus, 4), "the weights that belong to this config.json");
+  if (const std::vector<std::string> surplus = unused(); !surplus.empty()) fail_unused(tensors_.path(), surplus);
 }
 
 }  // namespace heddle

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 
-#include "io/json.h"
 #include "kernels/core/error.h"
 #include "kernels/core/tape.h"
 #include "kernels/ops/view.h"
@@ -26,7 +25,7 @@ Tensor as_f32(const Tensor& x) {
 
 class UNetComponent final : public Component {
  public:
-  UNetComponent(const std::string& folder, DType compute) : unet_(load_component<UNet, UNetConfig>(folder, compute)) {}
+  UNetComponent(const ComponentSource& from, DType compute) : unet_(load_component<UNet, UNetConfig>(from, compute)) {}
   std::string class_name() const override { return "UNet2DConditionModel"; }
 
  protected:
@@ -63,15 +62,16 @@ std::string class_of(const Json& config) {
 
 }  // namespace
 
-std::unique_ptr<Component> Component::load(const std::string& folder, DType compute) {
-  const Json config = Json::read(folder + "/config.json");
+std::unique_ptr<Component> Component::load(const std::string& path, DType compute, const std::string& config_folder) {
+  const ComponentSource from = open_component(path, config_folder);
+  const Json& config = from.config;
   const std::string name = class_of(config);
-  if (name == "UNet2DConditionModel") return std::make_unique<UNetComponent>(folder, compute);
-  if (name == "SD3Transformer2DModel") return load_sd3_component(folder, compute);
-  if (name == "FluxTransformer2DModel") return load_flux_component(folder, compute);
-  if (name == "AutoencoderKL") return load_vae_component(folder, compute);
-  if (name == "CLIPTextModel" || name == "CLIPTextModelWithProjection") return load_text_component(folder, compute);
-  if (name == "T5EncoderModel" || name == "UMT5EncoderModel") return load_t5_component(folder, compute);
+  if (name == "UNet2DConditionModel") return std::make_unique<UNetComponent>(from, compute);
+  if (name == "SD3Transformer2DModel") return load_sd3_component(from, compute);
+  if (name == "FluxTransformer2DModel") return load_flux_component(from, compute);
+  if (name == "AutoencoderKL") return load_vae_component(from, compute);
+  if (name == "CLIPTextModel" || name == "CLIPTextModelWithProjection") return load_text_component(from, compute);
+  if (name == "T5EncoderModel" || name == "UMT5EncoderModel") return load_t5_component(from, compute);
   fail(ErrorCode::input, config.where(),
        "UNet2DConditionModel, SD3Transformer2DModel, FluxTransformer2DModel, AutoencoderKL, CLIPTextModel, "
        "CLIPTextModelWithProjection, T5EncoderModel or UMT5EncoderModel",

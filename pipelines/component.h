@@ -1,5 +1,5 @@
-// One component folder (unet/, transformer/, vae/, text_encoder/) run on named tensors, so that anyone can compare it with the
-// original.
+// One component (a folder unet/, transformer/, vae/, text_encoder/, or a file) run on named tensors, so that anyone can
+// compare it with the original.
 #pragma once
 
 #include <memory>
@@ -11,8 +11,9 @@ namespace heddle {
 
 class Component {
  public:
-  // By the class that config.json names; Error(input) for a class that heddle does not have.
-  static std::unique_ptr<Component> load(const std::string& folder, DType compute);
+  // `path` and `config_folder` as open_component takes them (io/checkpoint/checkpoint_file.h). Error(input) for a class
+  // that heddle does not have.
+  static std::unique_ptr<Component> load(const std::string& path, DType compute, const std::string& config_folder = "");
 
   virtual ~Component() = default;
   virtual std::string class_name() const = 0;

@@ -15,7 +15,7 @@ using Named = std::vector<std::pair<std::string, Tensor>>;
 
 class VaeComponent final : public Component {
  public:
-  VaeComponent(const std::string& folder, DType compute) : vae_(load_component<VaeKl, VaeConfig>(folder, compute)) {}
+  VaeComponent(const ComponentSource& from, DType compute) : vae_(load_component<VaeKl, VaeConfig>(from, compute)) {}
   std::string class_name() const override { return "AutoencoderKL"; }
 
  protected:
@@ -36,8 +36,8 @@ class VaeComponent final : public Component {
 
 class TextComponent final : public Component {
  public:
-  TextComponent(const std::string& folder, DType compute)
-      : text_(load_component<ClipText, ClipTextConfig>(folder, compute)) {}
+  TextComponent(const ComponentSource& from, DType compute)
+      : text_(load_component<ClipText, ClipTextConfig>(from, compute)) {}
   std::string class_name() const override {
     return text_->config().projects ? "CLIPTextModelWithProjection" : "CLIPTextModel";
   }
@@ -61,8 +61,8 @@ class TextComponent final : public Component {
 // From the ids on, or from their embeddings on: gradients are taken of the latter.
 class T5Component final : public Component {
  public:
-  T5Component(const std::string& folder, DType compute)
-      : text_(load_component<T5Text, T5TextConfig>(folder, compute)) {}
+  T5Component(const ComponentSource& from, DType compute)
+      : text_(load_component<T5Text, T5TextConfig>(from, compute)) {}
   std::string class_name() const override {
     return text_->config().bias_in_each_layer ? "UMT5EncoderModel" : "T5EncoderModel";
   }
@@ -89,16 +89,16 @@ class T5Component final : public Component {
 
 }  // namespace
 
-std::unique_ptr<Component> load_vae_component(const std::string& folder, DType compute) {
-  return std::make_unique<VaeComponent>(folder, compute);
+std::unique_ptr<Component> load_vae_component(const ComponentSource& from, DType compute) {
+  return std::make_unique<VaeComponent>(from, compute);
 }
 
-std::unique_ptr<Component> load_text_component(const std::string& folder, DType compute) {
-  return std::make_unique<TextComponent>(folder, compute);
+std::unique_ptr<Component> load_text_component(const ComponentSource& from, DType compute) {
+  return std::make_unique<TextComponent>(from, compute);
 }
 
-std::unique_ptr<Component> load_t5_component(const std::string& folder, DType compute) {
-  return std::make_unique<T5Component>(folder, compute);
+std::unique_ptr<Component> load_t5_component(const ComponentSource& from, DType compute) {
+  return std::make_unique<T5Component>(from, compute);
 }
 
 }  // namespace heddle

@@ -35,8 +35,8 @@ Conditioning conditioning_of(const TensorMap& inputs) {
 
 class SD3Component final : public Component {
  public:
-  SD3Component(const std::string& folder, DType compute)
-      : network_(load_component<SD3Transformer, SD3Config>(folder, compute)) {}
+  SD3Component(const ComponentSource& from, DType compute)
+      : network_(load_component<SD3Transformer, SD3Config>(from, compute)) {}
   std::string class_name() const override { return "SD3Transformer2DModel"; }
 
  protected:
@@ -64,8 +64,8 @@ class SD3Component final : public Component {
 
 class FluxComponent final : public Component {
  public:
-  FluxComponent(const std::string& folder, DType compute)
-      : network_(load_component<FluxTransformer, FluxConfig>(folder, compute)) {}
+  FluxComponent(const ComponentSource& from, DType compute)
+      : network_(load_component<FluxTransformer, FluxConfig>(from, compute)) {}
   std::string class_name() const override { return "FluxTransformer2DModel"; }
 
  protected:
@@ -92,12 +92,12 @@ class FluxComponent final : public Component {
 
 }  // namespace
 
-std::unique_ptr<Component> load_sd3_component(const std::string& folder, DType compute) {
-  return std::make_unique<SD3Component>(folder, compute);
+std::unique_ptr<Component> load_sd3_component(const ComponentSource& from, DType compute) {
+  return std::make_unique<SD3Component>(from, compute);
 }
 
-std::unique_ptr<Component> load_flux_component(const std::string& folder, DType compute) {
-  return std::make_unique<FluxComponent>(folder, compute);
+std::unique_ptr<Component> load_flux_component(const ComponentSource& from, DType compute) {
+  return std::make_unique<FluxComponent>(from, compute);
 }
 
 }  // namespace heddle

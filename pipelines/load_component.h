@@ -1,12 +1,11 @@
-// How a component is read from its folder: configuration, weights, and the question whether any tensor is left over.
+// How a network is made of a component: configuration, weights, and the question whether any tensor is left over.
 #pragma once
 
 #include <memory>
 #include <string>
 
-#include "io/json.h"
+#include "io/checkpoint/checkpoint_file.h"
 #include "io/lora.h"
-#include "io/weights.h"
 #include "kernels/core/memory.h"
 #include "kernels/layers/scope.h"
 
@@ -19,17 +18,16 @@ struct PartLoras {
 };
 
 template <typename Network, typename Config>
-std::unique_ptr<Network> load_component(const std::string& folder, DType compute, const PartLoras& adapted = {}) {
-  const Config config = Config::from(Json::read(folder + "/config.json"));
-  Weights weights(folder);
+std::unique_ptr<Network> load_component(const ComponentSource& from, DType compute, const PartLoras& adapted = {}) {
+  const Config config = Config::from(from.config);
   std::unique_ptr<Network> network;
   if (adapted.loras.empty()) {
-    network = std::make_unique<Network>(config, Scope(weights, compute));
+    network = std::make_unique<Network>(config, Scope(*from.weights, compute));
   } else {
-    LoraWeights laid(weights, weights.names(), adapted.part, adapted.loras);
+    LoraWeights laid(*from.weights, from.weights->names(), adapted.part, adapted.loras);
     network = std::make_unique<Network>(config, Scope(laid, compute));
   }
-  weights.require_all_used();
+  from.weights->require_all_used();
   trim_memory();  // packing needed room that running does not
   return network;
 }

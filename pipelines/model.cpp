@@ -1,19 +1,16 @@
-// Opens diffusers folders.
+// What families need, and the loading of it.
 #include "pipelines/model.h"
 
-#include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
 
-#include "io/file.h"
 #include "io/preset_file.h"
 #include "kernels/core/error.h"
-#include "pipelines/shelves.h"
 
 namespace heddle {
 namespace {
 
-Family family_of(const Json& index) {
+Family family_of(const ModelFiles& files) {
   static const std::map<std::string, Family> known{{"StableDiffusionPipeline", Family::sd},
                                                    {"StableDiffusionImg2ImgPipeline", Family::sd},
                                                    {"StableDiffusionInpaintPipeline", Family::sd},
@@ -28,12 +25,12 @@ Family family_of(const Json& index) {
                                                    {"FluxPipeline", Family::flux},
                                                    {"FluxImg2ImgPipeline", Family::flux},
                                                    {"FluxInpaintPipeline", Family::flux}};
-  const auto name = index.get<std::string>("_class_name");
+  const std::string& name = files.pipeline();
   const auto found = known.find(name);
   if (found != known.end()) return found->second;
   std::vector<std::string> names;
   for (const auto& [each, family] : known) names.push_back(each);
-  fail(ErrorCode::input, index.where() + " _class_name", "a pipeline of Stable Diffusion 1, 2, XL or 3 or of FLUX.1",
+  fail(ErrorCode::input, files.where() + " _class_name", "a pipeline of Stable Diffusion 1, 2, XL or 3 or of FLUX.1",
        name, nearest_word(name, names));
 }
 
@@ -41,38 +38,36 @@ bool two_clip_encoders(Family family) {
   return family == Family::sdxl || family == Family::sd3;
 }
 
-// [library, class] of a component; false where the index says null.
-bool has_component(const Json& index, const std::string& key) {
-  if (!index.has(key)) return false;
-  const Json entry = index.get<Json>(key);
-  return entry.is_array() && entry.size() == 2 && entry[1].node().is_string();
-}
-
 }  // namespace
 
-std::string find_model(const std::string& name, const std::string& preset_path) {
-  return find_folder(
-      name, preset_path,
-      {.where = "model", .what = "a diffusers folder with model_index.json", .mark = "model_index.json"});
+Model::Model(ModelFiles files, DType compute, const std::vector<LoraSettings>& loras, const std::string& beside)
+    : files_(std::move(files)), compute_(compute), family_(family_of(files_)) {
+  if (family_ == Family::sdxl) zeros_for_no_negative_ = files_.zeros_for_empty_prompt();
+  if (family_ == Family::flux) t5_index_ = "_2";
+  if (family_ == Family::sd3 && files_.has("text_encoder_3")) t5_index_ = "_3";
+  require_components();
+  open_loras(loras, beside);
 }
 
-Model::Model(std::string folder, DType compute, const std::vector<LoraSettings>& loras, const std::string& beside)
-    : folder_(std::move(folder)), compute_(compute) {
-  const Json index = Json::read(folder_ + "/model_index.json");
-  family_ = family_of(index);
-  if (family_ == Family::sdxl) zeros_for_no_negative_ = index.get_or<bool>("force_zeros_for_empty_prompt", true);
-  if (family_ == Family::flux) t5_index_ = "_2";
-  if (family_ == Family::sd3 && has_component(index, "text_encoder_3")) t5_index_ = "_3";
-  std::vector<std::string> needed{"tokenizer", "text_encoder", denoiser_folder(family_), "vae", "scheduler"};
-  if (two_clip_encoders(family_)) needed.insert(needed.end(), {"tokenizer_2", "text_encoder_2"});
-  if (has_t5()) needed.insert(needed.end(), {"tokenizer" + t5_index_, "text_encoder" + t5_index_});
-  for (const std::string& component : needed) {
-    if (!has_component(index, component)) {
-      fail(ErrorCode::input, index.where(), "a component " + component, "none",
-           family_ == Family::sdxl ? "a base model: refiners have one text encoder only" : "a complete folder");
-    }
+std::unique_ptr<Model> Model::of(const Preset& preset, const std::string& preset_path) {
+  return std::make_unique<Model>(ModelFiles::of(preset, preset_path),
+                                 preset.dtype == Precision::bf16 ? DType::bf16 : DType::f32, preset.lora, preset_path);
+}
+
+void Model::require_components() const {
+  std::vector<std::string> texts{""}, networks{denoiser_folder(family_), "vae"};
+  if (two_clip_encoders(family_)) texts.emplace_back("_2");
+  if (has_t5()) texts.push_back(t5_index_);
+  for (const std::string& index : texts) networks.push_back("text_encoder" + index);
+  files_.require_known(networks);
+  for (const std::string& component : networks) {
+    if (files_.has(component)) continue;
+    fail(ErrorCode::input, files_.where(), "a component " + component, "none",
+         family_ == Family::sdxl && component == "text_encoder_2" ? "a base model: refiners have one text encoder only"
+                                                                  : files_.how_to_give(component));
   }
-  open_loras(loras, beside);
+  for (const std::string& index : texts) files_.tokenizer("tokenizer" + index);
+  files_.scheduler_where();
 }
 
 void Model::open_loras(const std::vector<LoraSettings>& loras, const std::string& beside) {
@@ -98,8 +93,8 @@ PartLoras Model::loras_of(LoraPart part) const {
 const std::vector<ClipTokenizer>& Model::tokenizers() {
   const std::lock_guard lock(mutex_);
   if (tokenizers_.empty()) {
-    tokenizers_.push_back(ClipTokenizer::load(folder_ + "/tokenizer"));
-    if (two_clip_encoders(family_)) tokenizers_.push_back(ClipTokenizer::load(folder_ + "/tokenizer_2"));
+    tokenizers_.push_back(ClipTokenizer::load(files_.tokenizer("tokenizer")));
+    if (two_clip_encoders(family_)) tokenizers_.push_back(ClipTokenizer::load(files_.tokenizer("tokenizer_2")));
   }
   return tokenizers_;
 }
@@ -107,10 +102,10 @@ const std::vector<ClipTokenizer>& Model::tokenizers() {
 const std::vector<std::unique_ptr<ClipText>>& Model::text_encoders() {
   const std::lock_guard lock(mutex_);
   if (text_encoders_.empty()) {
-    text_encoders_.push_back(load_component<ClipText, ClipTextConfig>(folder_ + "/text_encoder", compute_,
+    text_encoders_.push_back(load_component<ClipText, ClipTextConfig>(files_.open("text_encoder"), compute_,
                                                                       loras_of(LoraPart::text_encoder)));
     if (two_clip_encoders(family_)) {
-      text_encoders_.push_back(load_component<ClipText, ClipTextConfig>(folder_ + "/text_encoder_2", compute_,
+      text_encoders_.push_back(load_component<ClipText, ClipTextConfig>(files_.open("text_encoder_2"), compute_,
                                                                         loras_of(LoraPart::text_encoder_2)));
     }
   }
@@ -119,7 +114,7 @@ const std::vector<std::unique_ptr<ClipText>>& Model::text_encoders() {
 
 const T5Tokenizer& Model::t5_tokenizer() {
   const std::lock_guard lock(mutex_);
-  if (!t5_tokenizer_) t5_tokenizer_ = T5Tokenizer::load(folder_ + "/tokenizer" + t5_index_);
+  if (!t5_tokenizer_) t5_tokenizer_ = T5Tokenizer::load(files_.tokenizer("tokenizer" + t5_index_));
   return *t5_tokenizer_;
 }
 
@@ -127,7 +122,8 @@ const T5Text& Model::t5_encoder() {
   const std::lock_guard lock(mutex_);
   if (!t5_encoder_) {
     const LoraPart part = t5_index_ == "_3" ? LoraPart::text_encoder_3 : LoraPart::text_encoder_2;
-    t5_encoder_ = load_component<T5Text, T5TextConfig>(folder_ + "/text_encoder" + t5_index_, compute_, loras_of(part));
+    t5_encoder_ =
+        load_component<T5Text, T5TextConfig>(files_.open("text_encoder" + t5_index_), compute_, loras_of(part));
   }
   return *t5_encoder_;
 }
@@ -135,28 +131,23 @@ const T5Text& Model::t5_encoder() {
 const OpenDenoiser& Model::opened_denoiser() {
   const std::lock_guard lock(mutex_);
   if (!denoiser_.network)
-    denoiser_ =
-        open_denoiser(folder_ + "/" + denoiser_folder(family_), family_, compute_, loras_of(LoraPart::denoiser));
+    denoiser_ = open_denoiser(files_.open(denoiser_folder(family_)), family_, compute_, loras_of(LoraPart::denoiser));
   return denoiser_;
 }
 
 VaeKl& Model::vae() {
   const std::lock_guard lock(mutex_);
-  if (!vae_) vae_ = load_component<VaeKl, VaeConfig>(folder_ + "/vae", compute_);
+  if (!vae_) vae_ = load_component<VaeKl, VaeConfig>(files_.open("vae"), compute_);
   return *vae_;
 }
 
 int64_t Model::sample_size() {
-  const Json config = Json::read(folder_ + "/" + denoiser_folder(family_) + "/config.json");
+  const Json config = files_.config(denoiser_folder(family_));
   if (!config.has("sample_size")) return family_ == Family::sd ? 64 : 128;
   const Json size = config.get<Json>("sample_size");
   const auto edge = size.is_array() && size.size() > 0 ? size[0].as<int64_t>() : size.as<int64_t>();
   if (edge < 1 || edge > 4096) fail(ErrorCode::input, config.where() + " sample_size", "1..4096", std::to_string(edge));
   return edge;
-}
-
-std::string Model::scheduler_text() const {
-  return read_file(scheduler_where(), int64_t{16} << 20);
 }
 
 }  // namespace heddle

@@ -1,5 +1,4 @@
-// A model: a folder as diffusers writes it (model_index.json and one folder per component), opened once, its components
-// loaded when they are first asked for.
+// A model, from wherever its components lie, opened once, its components loaded when they are first asked for.
 #pragma once
 
 #include <memory>
@@ -14,21 +13,21 @@
 #include "encoders/text_t5.h"
 #include "encoders/vae_kl.h"
 #include "io/json.h"
-#include "io/preset.h"
+#include "pipelines/model_files.h"
 #include "pipelines/open_denoiser.h"
 
 namespace heddle {
 
-// The folder that a preset's `model:` means (pipelines/shelves.h). Error(usage) naming the models there are.
-std::string find_model(const std::string& name, const std::string& preset_path);
-
 class Model {
  public:
-  // Reads model_index.json. Error(input) for a pipeline of another family than these, and for LoRAs with layers that no
-  // component has. `beside`: the preset, beside which the files of LoRAs may lie.
-  Model(std::string folder, DType compute, const std::vector<LoraSettings>& loras = {}, const std::string& beside = "");
+  // Error(input) for a pipeline of another family than these, for components that are nowhere, and for LoRAs with
+  // layers that no component has. `beside`: the preset, beside which the files of LoRAs may lie.
+  Model(ModelFiles files, DType compute, const std::vector<LoraSettings>& loras = {}, const std::string& beside = "");
+  // Of a diffusers folder or a file.
+  Model(const std::string& path, DType compute) : Model(ModelFiles({.model = path}), compute) {}
+  // Of a preset.
+  static std::unique_ptr<Model> of(const Preset& preset, const std::string& preset_path);
 
-  const std::string& folder() const { return folder_; }
   Family family() const { return family_; }
   // SDXL: no negative prompt stands for zeros instead of the empty text.
   bool zeros_for_no_negative() const { return zeros_for_no_negative_; }
@@ -46,20 +45,20 @@ class Model {
   VaeKl& vae();
   int64_t sample_size();  // latent pixels along an edge that the denoiser was made for
 
-  // scheduler/scheduler_config.json, its text and its name for messages.
-  std::string scheduler_text() const;
-  std::string scheduler_where() const { return folder_ + "/scheduler/scheduler_config.json"; }
+  std::string scheduler_text() const { return files_.scheduler_text(); }
+  std::string scheduler_where() const { return files_.scheduler_where(); }  // for messages
 
  private:
   struct OpenLora {
     std::unique_ptr<LoraFile> file;
     double weight, text_weight;
   };
+  void require_components() const;
   void open_loras(const std::vector<LoraSettings>& loras, const std::string& beside);
   PartLoras loras_of(LoraPart part) const;
   const OpenDenoiser& opened_denoiser();
 
-  std::string folder_;
+  ModelFiles files_;
   DType compute_;
   std::vector<OpenLora> loras_;
   Family family_ = Family::sd;

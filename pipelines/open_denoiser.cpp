@@ -8,8 +8,8 @@
 namespace heddle {
 namespace {
 
-OpenDenoiser open_unet(const std::string& folder, DType compute, const PartLoras& loras) {
-  auto network = load_component<UNet, UNetConfig>(folder, compute, loras);
+OpenDenoiser open_unet(const ComponentSource& from, DType compute, const PartLoras& loras) {
+  auto network = load_component<UNet, UNetConfig>(from, compute, loras);
   const UNetConfig& c = network->config();
   const DenoiserTraits traits{.in_channels = c.in_channels,
                               .text_width = c.cross_dim.empty() ? 0 : c.cross_dim.front(),
@@ -19,8 +19,8 @@ OpenDenoiser open_unet(const std::string& folder, DType compute, const PartLoras
   return {std::move(network), traits};
 }
 
-OpenDenoiser open_sd3(const std::string& folder, DType compute, const PartLoras& loras) {
-  auto network = load_component<SD3Transformer, SD3Config>(folder, compute, loras);
+OpenDenoiser open_sd3(const ComponentSource& from, DType compute, const PartLoras& loras) {
+  auto network = load_component<SD3Transformer, SD3Config>(from, compute, loras);
   const SD3Config& c = network->config();
   const DenoiserTraits traits{.in_channels = c.in_channels,
                               .text_width = c.joint_attention_dim,
@@ -30,8 +30,8 @@ OpenDenoiser open_sd3(const std::string& folder, DType compute, const PartLoras&
   return {std::move(network), traits};
 }
 
-OpenDenoiser open_flux(const std::string& folder, DType compute, const PartLoras& loras) {
-  auto network = load_component<FluxTransformer, FluxConfig>(folder, compute, loras);
+OpenDenoiser open_flux(const ComponentSource& from, DType compute, const PartLoras& loras) {
+  auto network = load_component<FluxTransformer, FluxConfig>(from, compute, loras);
   const FluxConfig& c = network->config();
   const DenoiserTraits traits{.in_channels = c.in_channels / 4,
                               .text_width = c.joint_attention_dim,
@@ -43,10 +43,10 @@ OpenDenoiser open_flux(const std::string& folder, DType compute, const PartLoras
 
 }  // namespace
 
-OpenDenoiser open_denoiser(const std::string& folder, Family family, DType compute, const PartLoras& loras) {
-  if (family == Family::sd3) return open_sd3(folder, compute, loras);
-  if (family == Family::flux) return open_flux(folder, compute, loras);
-  return open_unet(folder, compute, loras);
+OpenDenoiser open_denoiser(const ComponentSource& from, Family family, DType compute, const PartLoras& loras) {
+  if (family == Family::sd3) return open_sd3(from, compute, loras);
+  if (family == Family::flux) return open_flux(from, compute, loras);
+  return open_unet(from, compute, loras);
 }
 
 }  // namespace heddle

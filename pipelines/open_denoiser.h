@@ -1,4 +1,4 @@
-// Opens the denoiser of a folder, whatever its family, with what pipelines must know of it beside its interface.
+// Opens the denoiser of a model, whatever its family, with what pipelines must know of it beside its interface.
 #pragma once
 
 #include <memory>
@@ -35,6 +35,6 @@ inline const char* denoiser_folder(Family family) {
 }
 
 // Error(input) as the network's configuration and weights say.
-OpenDenoiser open_denoiser(const std::string& folder, Family family, DType compute, const PartLoras& loras);
+OpenDenoiser open_denoiser(const ComponentSource& from, Family family, DType compute, const PartLoras& loras);
 
 }  // namespace heddle

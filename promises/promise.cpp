@@ -87,8 +87,7 @@ Outcome PairedRuns::run(const Preset& preset, double& judge_seconds) {
 PromiseResult PairedRuns::header(int threads) {
   const Preset preset = preset_of(draw_case(world_, spec_.groups[0], 0), spec_.method);
   if (threads > 0 || preset.threads > 0) set_threads(threads > 0 ? threads : preset.threads);
-  model_ = std::make_unique<Model>(find_model(preset.model, path_),
-                                   preset.dtype == Precision::bf16 ? DType::bf16 : DType::f32, preset.lora, path_);
+  model_ = Model::of(preset, path_);
   PromiseResult out{.name = spec_.name, .says = spec_.says, .model = preset.model};
   out.has_method = spec_.method.has_value();
   if (const YamlNode* methods = spec_.method ? spec_.method->find("attention") : nullptr)

@@ -1,0 +1,141 @@
+// What files of tensors are taken for: the published models, from the names and shapes of their tensors alone.
+#include "io/checkpoint/checkpoint_file.h"
+
+#include <gtest/gtest.h>
+#include <zlib.h>
+
+#include <functional>
+#include <nlohmann/json.hpp>
+
+#include "io/checkpoint/renamed_weights.h"
+#include "kernels/core/error.h"
+
+namespace heddle {
+namespace {
+
+using nlohmann::json;
+
+class ShapesOnly final : public TensorFile {
+ public:
+  explicit ShapesOnly(std::map<std::string, Shape> shapes) : shapes_(std::move(shapes)) {}
+  const std::string& path() const override { return path_; }
+  const std::map<std::string, Shape>& shapes() const override { return shapes_; }
+  Tensor read(const std::string& name) const override {  // its index in rows that can be told apart
+    Tensor out = Tensor::empty(shapes_.at(name));
+    float* to = out.fill_data<float>();
+    for (int64_t i = 0; i < out.count(); ++i) to[i] = static_cast<float>(i);
+    return out;
+  }
+  void release(const Tensor&) const override {}
+
+ private:
+  std::string path_ = "model.safetensors";
+  std::map<std::string, Shape> shapes_;
+};
+
+std::string gunzip(const std::string& path) {
+  gzFile file = gzopen(path.c_str(), "rb");
+  std::string out, piece(1 << 16, '\0');
+  for (int n; (n = gzread(file, piece.data(), static_cast<unsigned>(piece.size()))) > 0;) out.append(piece, 0, n);
+  gzclose(file);
+  return out;
+}
+
+std::map<std::string, Shape> shapes_in(const json& tensors) {
+  std::map<std::string, Shape> out;
+  for (const auto& [name, dims] : tensors.items()) {
+    const auto list = dims.get<std::vector<int64_t>>();
+    out.emplace(name, Shape(std::span(list)));
+  }
+  return out;
+}
+
+std::string refusal(const std::function<void()>& f) {
+  try {
+    f();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::input);
+    return error.what();
+  }
+  return "nothing was refused";
+}
+
+TEST(Checkpoint, PublishedModelsAreKnownByTheirTensors) {
+  const json all = json::parse(gunzip(std::string(HEDDLE_FIXTURES) + "/checkpoints/published.json.gz"));
+  EXPECT_EQ(all.size(), 9u);
+  for (const auto& [name, known] : all.items()) {
+    const CheckpointFile file(std::make_shared<ShapesOnly>(shapes_in(known["tensors"])));
+    EXPECT_EQ(file.pipeline(), known["pipeline"]) << name;
+    EXPECT_EQ(file.components().size(), known["parts"].size()) << name;
+    for (const auto& [part, wanted] : known["parts"].items()) {
+      const ComponentSource component = file.open(part);
+      for (const auto& [key, value] : wanted.items())
+        EXPECT_EQ(component.config.node().value(key, json()), value) << name << " " << part << " " << key;
+    }
+  }
+}
+
+TEST(Checkpoint, SchedulesFollowTheFamily) {
+  const json all = json::parse(gunzip(std::string(HEDDLE_FIXTURES) + "/checkpoints/published.json.gz"));
+  const auto schedule = [&](const std::string& name, const std::map<std::string, Shape>& more = {}) {
+    std::map<std::string, Shape> shapes = shapes_in(all[name]["tensors"]);
+    shapes.insert(more.begin(), more.end());
+    return json::parse(CheckpointFile(std::make_shared<ShapesOnly>(shapes)).scheduler_text());
+  };
+  EXPECT_EQ(schedule("sd1")["prediction_type"], "epsilon");
+  EXPECT_EQ(schedule("sd1_inpaint")["_class_name"], "PNDMScheduler");
+  EXPECT_EQ(schedule("sd2")["prediction_type"], "v_prediction");
+  EXPECT_EQ(schedule("sdxl")["_class_name"], "EulerDiscreteScheduler");
+  EXPECT_EQ(schedule("sdxl", {{"v_pred", {0}}})["prediction_type"], "v_prediction");
+  EXPECT_EQ(schedule("sd35_large")["shift"], 3);
+  EXPECT_EQ(schedule("flux_dev")["use_dynamic_shifting"], true);
+  EXPECT_EQ(schedule("flux_schnell")["shift"], 1);
+}
+
+TEST(Checkpoint, PiecesAreRowsOfWhatTheFileJoins) {
+  const LayerNames names{{"blocks.*.qkv", {"b.*.q", "b.*.k", "b.*.wide"}, {1, 1, 2}},
+                         {"out", {"mod"}, {}, Change::swapped_halves},
+                         {"turn", {"turned"}, {}, Change::transposed},
+                         {"dropped", {}}};
+  const auto file = std::make_shared<ShapesOnly>(std::map<std::string, Shape>{
+      {"p.blocks.7.qkv.weight", {8, 2}}, {"p.out.bias", {4}}, {"p.turn.weight", {2, 3}}, {"p.dropped.x", {1}}});
+  RenamedWeights weights(file, pieces_of(file->shapes(), "p.", names, "file"));
+  EXPECT_EQ(weights.names(),
+            (std::vector<std::string>{"b.7.k.weight", "b.7.q.weight", "b.7.wide.weight", "mod.bias", "turned.weight"}));
+  EXPECT_EQ(weights.take("b.7.k.weight", {2, 2}).to_vector(), (std::vector<float>{4, 5, 6, 7}));
+  EXPECT_EQ(weights.take("b.7.wide.weight", {4, 2}).to_vector(), (std::vector<float>{8, 9, 10, 11, 12, 13, 14, 15}));
+  EXPECT_EQ(weights.take("mod.bias", {4}).to_vector(), (std::vector<float>{2, 3, 0, 1}));
+  EXPECT_EQ(weights.take("turned.weight", {3, 2}).to_vector(), (std::vector<float>{0, 3, 1, 4, 2, 5}));
+  EXPECT_NE(refusal([&] { weights.require_all_used(); }).find("p.blocks.7.qkv.weight"), std::string::npos);
+  weights.take_any("b.7.q.weight");
+  weights.require_all_used();
+  EXPECT_NE(refusal([&] { weights.take("mod.bias", {5}); }).find("p.out.bias"), std::string::npos);
+  const auto layers = original_layers("b.7.wide", names);
+  ASSERT_EQ(layers.size(), 1u);
+  EXPECT_EQ(layers[0].source, "blocks.7.qkv");
+  EXPECT_EQ(layers[0].first, 2);
+}
+
+TEST(Checkpoint, WhatIsNoCheckpointIsRefused) {
+  const auto open = [](std::map<std::string, Shape> shapes, const std::string& part = "") {
+    return refusal([&] {
+      const CheckpointFile file(std::make_shared<ShapesOnly>(std::move(shapes)));
+      if (!part.empty()) file.open(part);
+    });
+  };
+  EXPECT_NE(open({}).find("got no tensors"), std::string::npos);
+  EXPECT_NE(open({{"lora.up.weight", {2, 2}}}).find("\"lora.up.weight\""), std::string::npos);
+  const std::string qkv = "double_blocks.0.img_attn.qkv.weight";
+  EXPECT_NE(open({{qkv, {7, 2}}}, "transformer").find("rows in 3 equal parts"), std::string::npos);
+  EXPECT_NE(open({{qkv, {6, 2}}}, "vae").find("got transformer"), std::string::npos);
+  EXPECT_NE(open({{qkv, {6, 2}}}, "transformer").find("\"transformer_blocks.0.attn.norm_q.weight\""),
+            std::string::npos);
+  EXPECT_NE(open({{"model.diffusion_model.input_blocks.0.0.weight", {4, 4}}}, "unet").find("a UNet whose levels"),
+            std::string::npos);
+  EXPECT_NE(
+      open({{qkv, {6, 2}}, {"transformer_blocks.0.attn.to_q.weight", {2, 2}}}, "transformer").find("each layer once"),
+      std::string::npos);
+}
+
+}  // namespace
+}  // namespace heddle
