@@ -36,11 +36,12 @@ def flow_cases(calls: int):
         yield f"{solver}, {steps} steps", dict(name=solver, steps=steps, guidance=1), dict(method="solver")
 
 
-def scenes(folder: Path, count: int) -> list[str]:
+def scenes(folder: Path, count: int, model: str) -> list[str]:
+    """Of the world that the model was trained on."""
     from pictures import batch
     from world.captions import caption
     from world.scenes import Options, sample_scene
-    options = Options.of(yaml.safe_load((ROOT / "training/configs/emoji-unet.yaml").read_text())["world"])
+    options = Options.of(yaml.safe_load((ROOT / f"training/configs/{model}.yaml").read_text())["world"])
     for i, picture in enumerate(batch(SEED, 0, count, options)):
         pixels = ((picture.permute(1, 2, 0) + 1) / 2 * 255).round().clamp(0, 255).byte().numpy()
         Image.fromarray(pixels).save(folder / f"{i}.png")
@@ -81,7 +82,7 @@ def main() -> None:
     flow = (model / "transformer").is_dir()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        prompts = scenes(folder, args.scenes)
+        prompts = scenes(folder, args.scenes, model.name)
         for label, sampler, inversion in (flow_cases if flow else diffusion_cases)(args.calls):
             errors, psnrs = zip(*(round_trip(args.heddle, model, folder, i, p, sampler, inversion) for i, p in enumerate(prompts)))
             print(f"{label}: latents {np.mean(errors):.1e}, {min(psnrs):.1f} to {max(psnrs):.1f} dB", flush=True)
