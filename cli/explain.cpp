@@ -30,7 +30,8 @@ nlohmann::ordered_json json_of(const PlanExplanation& plan) {
                     {"reused", row.reused},
                     {"extra_flops", row.extra_flops},
                     {"extra_bytes", row.extra_bytes},
-                    {"reference_bytes", row.reference_bytes}});
+                    {"reference_bytes", row.reference_bytes},
+                    {"stored_bytes", row.stored_bytes}});
   }
   const PlanTotals& t = plan.totals;
   return {{"rows", rows},
@@ -39,7 +40,8 @@ nlohmann::ordered_json json_of(const PlanExplanation& plan) {
             {"planned_sites", t.planned_sites},
             {"extra_flops", t.extra_flops},
             {"layers_reused", t.layers_reused},
-            {"guided_steps", t.guided_steps}}}};
+            {"guided_steps", t.guided_steps},
+            {"stored_bytes", t.stored_bytes}}}};
 }
 
 }  // namespace

@@ -9,7 +9,7 @@ namespace heddle {
 
 enum class Task : uint8_t { generate, image_to_image, inpaint, edit };
 // samplers/inversion.h says what they do.
-enum class InversionMethod : uint8_t { ddim, fixed_point, second_order, solver };
+enum class InversionMethod : uint8_t { ddim, fixed_point, second_order, solver, rf_inversion, flow_edit };
 enum class Rng : uint8_t { torch_cpu, torch_cuda };
 enum class Precision : uint8_t { f32, bf16 };
 enum class LongPrompts : uint8_t { truncate, chunks };
@@ -25,14 +25,31 @@ struct SourceImage {
   static Params<SourceImage> params();
 };
 
-// How task edit turns the picture into noise.
+// samplers/rf_inversion.h
+struct RfInversionSettings {
+  double gamma = 0.5, eta = 0.9;
+  double start = 0, stop = 0.25;  // shares of the run in which it is drawn to the picture
+  double decay = 0;
+  static Params<RfInversionSettings> params();
+};
+
+// samplers/flow_edit.h
+struct FlowEditSettings {
+  std::optional<int> n_max;  // not given: 33 of 50 steps of SD3, 24 of 28 of FLUX
+  int n_min = 0, n_avg = 1;
+  static Params<FlowEditSettings> params();
+};
+
+// How task edit turns the picture into noise, or edits it without.
 struct InversionSettings {
-  InversionMethod method = InversionMethod::fixed_point;
-  std::optional<double> guidance;  // of the inversion; not given: the sampler's
+  std::optional<InversionMethod> method;  // not given: solver of flow models, fixed_point of others
+  std::optional<double> guidance;         // of the source; not given: 1 of flow models, the sampler's of others
   int iterations = 10;
   bool hold = true;  // source rows follow the inverted states instead of their own
   int offset = 0;    // and are so many steps ahead of the others at first
   std::string save, load;
+  std::optional<RfInversionSettings> rf_inversion;  // of those methods
+  std::optional<FlowEditSettings> flow_edit;
   static Params<InversionSettings> params();
 };
 

@@ -10,7 +10,8 @@ struct ParamWords<Task> {
 };
 template <>
 struct ParamWords<InversionMethod> {
-  static constexpr std::array<const char*, 4> words{"ddim", "fixed_point", "second_order", "solver"};
+  static constexpr std::array<const char*, 6> words{"ddim",   "fixed_point",  "second_order",
+                                                    "solver", "rf_inversion", "flow_edit"};
 };
 template <>
 struct ParamWords<Rng> {
@@ -63,18 +64,39 @@ Params<LoraSettings> LoraSettings::params() {
           opt("text_weight", &L::text_weight, range(-100, 100), "how much in the text encoders; weight if not given")};
 }
 
+Params<RfInversionSettings> RfInversionSettings::params() {
+  using R = RfInversionSettings;
+  return {opt("gamma", &R::gamma, range(0, 1), "how strongly the inversion is drawn to the seed's noise"),
+          opt("eta", &R::eta, range(0, 1), "how strongly the run is drawn to the picture: 1 leads straight to it"),
+          opt("start", &R::start, range(0, 1), "share of the steps from which it is"),
+          opt("stop", &R::stop, range(0, 1), "share of the steps before which that ends"),
+          opt("decay", &R::decay, range(0, 100), "eta falls as (1 - step / steps) to this power")};
+}
+
+Params<FlowEditSettings> FlowEditSettings::params() {
+  using F = FlowEditSettings;
+  return {opt("n_max", &F::n_max, range(1, 1000),
+              "steps that run, counted from the picture: fewer keep more; without it 33 of 50, FLUX 24 of 28"),
+          opt("n_min", &F::n_min, range(0, 1000), "how many of them, the last, sample the prompt alone"),
+          opt("n_avg", &F::n_avg, range(1, 1000), "noises that a step averages over")};
+}
+
 Params<InversionSettings> InversionSettings::params() {
   using I = InversionSettings;
   return {opt("method", &I::method,
-              "fixed_point reconstructs best, second_order costs two evaluations a step, ddim one; solver is a flow "
-              "model's "
-              "own sampler backwards"),
-          opt("guidance", &I::guidance, at_least(0), "guidance of the inversion; the sampler's if not given"),
+              "fixed_point reconstructs best, second_order costs two evaluations a step, ddim one; of flow models "
+              "solver, their own sampler backwards (theirs if none is given), rf_inversion, and flow_edit, which "
+              "inverts nothing"),
+          opt("guidance", &I::guidance, at_least(0),
+              "guidance under the source's prompt; without it the sampler's, of flow models 1, with flow_edit 3.5, "
+              "FLUX 1.5"),
           opt("iterations", &I::iterations, range(1, 1000), "rounds of fixed_point in each step"),
           opt("hold", &I::hold, "the source follows the inverted states exactly"),
           opt("offset", &I::offset, range(0, 100000), "steps by which the held source is ahead of the others at first"),
           opt("save", &I::save, "safetensors file for the inverted states"),
-          opt("load", &I::load, "such a file, in place of inverting again")};
+          opt("load", &I::load, "such a file, in place of inverting again"),
+          opt("rf_inversion", &I::rf_inversion, "of method rf_inversion"),
+          opt("flow_edit", &I::flow_edit, "of method flow_edit")};
 }
 
 Params<TextSettings> TextSettings::params() {

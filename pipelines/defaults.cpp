@@ -1,6 +1,9 @@
 // A table of the families.
 #include "pipelines/defaults.h"
 
+#include <algorithm>
+#include <cmath>
+
 #include "kernels/core/error.h"
 
 namespace heddle {
@@ -16,7 +19,25 @@ bool knows_no_guidance(Model& model) {
   return model.family() == Family::flux && !model.traits().guidance_scale;
 }
 
-Defaults defaults_of(Task task, Model& model) {
+bool is_flow_edit(const Preset& preset) {
+  return preset.inversion && preset.inversion->method == InversionMethod::flow_edit;
+}
+
+// FlowEdit's own: steps, guidance of the target and of the source.
+struct FlowEditDefaults {
+  Defaults run;
+  double source_guidance, n_max;  // the latter a share of the steps
+};
+
+FlowEditDefaults flow_edit_defaults(Model& model) {
+  if (model.family() != Family::flux) return {{50, 13.5, 0}, 3.5, 33.0 / 50};
+  if (knows_no_guidance(model)) return {{4, 0, 0}, 1, 24.0 / 28};
+  return {{28, 5.5, 0}, 1.5, 24.0 / 28};
+}
+
+Defaults defaults_of(const Preset& preset, Model& model) {
+  const Task task = preset.task;
+  if (is_flow_edit(preset)) return flow_edit_defaults(model).run;
   const bool inpaint = task == Task::inpaint, from_picture = inpaint || task == Task::image_to_image;
   switch (model.family()) {
     case Family::sd3:
@@ -56,13 +77,30 @@ SkipLayers skip_layers(const SkipLayerSettings& asked, const Preset& preset, Mod
 }  // namespace
 
 void fill_defaults(Preset& preset, Model& model) {
-  const Defaults defaults = defaults_of(preset.task, model);
+  const Defaults defaults = defaults_of(preset, model);
   SamplerSettings& sampler = preset.sampler;
   if (!sampler.steps && sampler.sigmas) sampler.steps = static_cast<int>(sampler.sigmas->size());
   if (!sampler.steps) sampler.steps = defaults.steps;
   if (!sampler.guidance) sampler.guidance = defaults.guidance;
   if (preset.source && !preset.source->strength && preset.task != Task::edit)
     preset.source->strength = defaults.strength;
+}
+
+void fill_inversion(Preset& preset, Model& model, bool flow) {
+  using enum InversionMethod;
+  InversionSettings& s = preset.inversion ? *preset.inversion : preset.inversion.emplace();
+  if (!s.method) s.method = flow ? solver : fixed_point;
+  if (s.guidance.value_or(0) > 1 && knows_no_guidance(model))
+    fail(ErrorCode::usage, "inversion.guidance", "none: this model is told of none", number_text(*s.guidance));
+  if (*s.method == rf_inversion && !s.rf_inversion) s.rf_inversion.emplace();
+  if (*s.method == flow_edit) {
+    const FlowEditDefaults own = flow_edit_defaults(model);
+    if (!s.flow_edit) s.flow_edit.emplace();
+    if (!s.flow_edit->n_max)
+      s.flow_edit->n_max = std::max(1, static_cast<int>(std::lround(own.n_max * *preset.sampler.steps)));
+    if (!s.guidance) s.guidance = own.source_guidance;
+  }
+  if (!s.guidance) s.guidance = flow ? 1 : *preset.sampler.guidance;
 }
 
 Guidance guidance_of(const Preset& preset, Model& model) {

@@ -11,6 +11,10 @@ namespace heddle {
 // gets the value 0.
 void fill_defaults(Preset& preset, Model& model);
 
+// The same of task edit's inversion, of which every value is given afterwards. `flow`: the model is one. Error(usage)
+// for guidance where the model has no use for it.
+void fill_inversion(Preset& preset, Model& model, bool flow);
+
 // Classifier-free guidance of a filled preset: of models whose guidance is embedded, or that have none, that which
 // `true_guidance` asks for. Error(usage) for settings that the model has no use for.
 Guidance guidance_of(const Preset& preset, Model& model);

@@ -1,49 +1,30 @@
-// Task edit: a picture turned into noise, and what holds its rows to it.
+// Task edit: what a run from a picture begins with, what holds its rows to it, and the editors of flow models.
 #include <algorithm>
+#include <utility>
 
-#include "io/preset_file.h"
 #include "kernels/core/error.h"
 #include "kernels/ops/elementwise.h"
 #include "kernels/ops/view.h"
 #include "pipelines/generation.h"
 #include "pipelines/inversion.h"
+#include "samplers/flow_edit.h"
+#include "samplers/rf_inversion.h"
 
 namespace heddle {
 
-// The source's own run: its prompt alone.
-GuidedNetwork::Parts Generation::source_parts(double guidance) {
-  const std::string& prompt = !preset_.source->prompt.empty() ? preset_.source->prompt
-                              : control_.prompts()            ? preset_.prompt.values.front()
-                                                              : "";
-  TextRequest request{.prompts = {prompt}, .negatives = {}, .settings = preset_.text};
-  if (!preset_.negative.values.empty()) request.negatives = {preset_.negative.values.front()};
-  const EncodedText text = encode_text(model_, request);
-  Conditioning cond{.text = text.cond.text}, uncond{.text = text.uncond.text};
-  if (cond_.time_ids.defined())
-    cond.time_ids = slice(cond_.time_ids, 0, 0, 1), uncond.time_ids = slice(uncond_.time_ids, 0, 0, 1);
-  if (cond_.text_embeds.defined()) cond.text_embeds = text.cond.pooled, uncond.text_embeds = text.uncond.pooled;
-  if (cond_.guidance.defined()) cond.guidance = uncond.guidance = slice(cond_.guidance, 0, 0, 1);
-  return {.network = model_.denoiser(),
-          .schedule = *schedule_,
-          .guidance = {.scale = guidance, .rescale = guidance_.rescale},
-          .cond = cond,
-          .uncond = uncond,
-          .members = {{"", {.text = prompt}}},
-          .pictures = 1,
-          .height = latent_shape_[2],
-          .width = latent_shape_[3]};
+bool Generation::edits_by(InversionMethod method) const {
+  return preset_.task == Task::edit && preset_.inversion->method == method;
 }
 
-std::vector<Tensor> Generation::inverted(const Tensor& clean) {
-  const InversionSettings settings = preset_.inversion.value_or(InversionSettings{});
-  const Shape shape{1, latent_shape_[1], latent_shape_[2], latent_shape_[3]};
-  if (!settings.load.empty())
-    return load_inversion(find_beside(settings.load, path_), static_cast<int64_t>(schedule_->evaluations.size()),
-                          shape);
-  return invert_picture(source_parts(settings.guidance.value_or(guidance_.scale)), clean, settings, [this](int, int) {
-    if (events_.cancelled && events_.cancelled())
-      fail(ErrorCode::cancelled, "inversion", "all steps", "an interrupt; nothing is written");
-  });
+// FlowEdit's state is the edited picture, not what its network sees: methods that act between evaluations have no
+// place.
+void Generation::check_edit() const {
+  if (!edits_by(InversionMethod::flow_edit) || control_.plan() == nullptr) return;
+  const Hooks& hooks = control_.plan()->hooks();
+  if (control_.prompts() || !hooks.guides.empty() || !hooks.before_step.empty() || !hooks.after_step.empty()) {
+    fail(ErrorCode::usage, "inversion.method", "methods that neither bring prompts nor move latents with flow_edit",
+         preset_.attention.front().name, "inversion: {method: solver}");
+  }
 }
 
 // Task edit: members that share their noise begin from what the source picture is made from; others have their own, and
@@ -51,8 +32,15 @@ std::vector<Tensor> Generation::inverted(const Tensor& clean) {
 void Generation::prepare_edit() {
   AttentionContext context;
   const Tensor picture = read_source(*preset_.source, path_, *preset_.size).picture;
-  trajectory_ = inverted(model_.vae().to_denoiser(model_.vae().encode(picture, context).mean));
-  if (preset_.inversion && !preset_.inversion->save.empty()) save_inversion(preset_.inversion->save, trajectory_);
+  const Tensor clean = model_.vae().to_denoiser(model_.vae().encode(picture, context).mean);
+  const InversionSettings& settings = *preset_.inversion;
+  if (edits_by(InversionMethod::flow_edit)) {
+    start_ = rows_of(clean, pictures_);
+    begin_ = static_cast<int>(schedule_->evaluations.size()) - *settings.flow_edit->n_max;
+    return;
+  }
+  trajectory_ = settings.load.empty() ? inverted(clean) : loaded();
+  if (!settings.save.empty()) save_inversion(settings.save, trajectory_, model_.family() == Family::flux);
   const bool alike = shares_noise() || !control_.prompts();
   if (alike) {
     start_ = rows_of(trajectory_.front(), pictures_);
@@ -65,7 +53,7 @@ void Generation::prepare_edit() {
 
 // What the source is after evaluation `index`; -1: before the first.
 const Tensor& Generation::held_state(int index) const {
-  const int offset = preset_.inversion ? preset_.inversion->offset : 0;
+  const int offset = preset_.inversion->offset;
   const int at = index < 0 ? offset : std::max(offset + 1, index + 1);
   return trajectory_[std::min(static_cast<size_t>(at), trajectory_.size() - 1)];
 }
@@ -76,7 +64,41 @@ Tensor Generation::with_source(const Tensor& x, const Tensor& state) const {
 
 // Rows of the first member follow the inverted picture exactly, whatever guidance does to them.
 bool Generation::holds_source() const {
-  return !trajectory_.empty() && control_.prompts() && preset_.inversion.value_or(InversionSettings{}).hold;
+  return !trajectory_.empty() && control_.prompts() && preset_.inversion->hold;
+}
+
+Tensor Generation::sampled(const Run& run) {
+  const Denoise denoise = [this](const Tensor& x, const Evaluation& at) { return network_->predict(x, at); };
+  if (edits_by(InversionMethod::flow_edit)) return flow_edited(run.on_step);
+  if (!edits_by(InversionMethod::rf_inversion)) return sample(denoise, start_, run);
+  const RfInversionSettings& s = *preset_.inversion->rf_inversion;
+  const EtaSchedule eta{.eta = s.eta, .begin = s.start, .end = s.stop, .decay = s.decay};
+  return sample(drawn_to_picture(denoise, rows_of(trajectory_.back(), pictures_), eta, schedule_->config), start_, run);
+}
+
+// Source and target are two networks, each with its prompt and guidance.
+Tensor Generation::flow_edited(const OnStep& on_step) {
+  const FlowEditSettings& s = *preset_.inversion->flow_edit;
+  GuidedNetwork source(source_parts(pictures_), control_);
+  const Denoise target = [&](const Tensor& x, const Evaluation& at) { return network_->predict(x, at); };
+  const Denoise both = [&](const Tensor& x, const Evaluation& at) {
+    const std::vector<Tensor> lanes = split(x, 0, 2);
+    return concat({source.predict(lanes[0], at), target(lanes[1], at)}, 0);
+  };
+  bool first = true;
+  const NoiseSource noise = [&](const Shape& shape) {
+    if (!std::exchange(first, false)) return noise_of_step(shape);
+    draw_noise();
+    return noise_;
+  };
+  return flow_edit(both, start_,
+                   {.schedule = *schedule_,
+                    .n_max = *s.n_max,
+                    .n_min = s.n_min,
+                    .n_avg = s.n_avg,
+                    .noise = noise,
+                    .target = target,
+                    .on_step = on_step});
 }
 
 }  // namespace heddle

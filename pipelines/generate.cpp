@@ -8,6 +8,7 @@
 #include "kernels/core/error.h"
 #include "kernels/ops/view.h"
 #include "pipelines/defaults.h"
+#include "pipelines/inversion.h"
 #include "samplers/sampler.h"
 #include "unet_dit/flux_tokens.h"
 
@@ -71,6 +72,10 @@ void Generation::resolve() {
   latent_shape_ = {pictures_, model_.vae().config().latent_channels, (*preset_.size)[1] / factor,
                    (*preset_.size)[0] / factor};
   lay_out_steps();
+  if (preset_.task == Task::edit) {
+    fill_inversion(preset_, model_, schedule_->config.flow);
+    check_inversion(preset_, *schedule_);
+  }
   generator_ =
       make_generator(preset_.rng == Rng::torch_cuda ? "torch-cuda" : "torch-cpu", static_cast<uint64_t>(preset_.seed));
 }
@@ -107,8 +112,10 @@ void Generation::make_network() {
                                         .members = run_members(model_, preset_, control_.prompts(), cond_.text.dim(1)),
                                         .pictures = preset_.images,
                                         .height = latent_shape_[2],
-                                        .width = latent_shape_[3]},
+                                        .width = latent_shape_[3],
+                                        .source = source_shape()},
                    control_);
+  check_edit();
 }
 
 Tensor Generation::after_step(const Evaluation& at, const Tensor& x, const Tensor& clean) {
@@ -152,8 +159,7 @@ RunResult Generation::operator()() {
                                   const Tensor& clean) { return after_step(at, x, clean); },
                 .before = [this](const Evaluation& at, const Tensor& x) { return network_->before(at, x); }};
   try {
-    result.latents =
-        sample([this](const Tensor& x, const Evaluation& at) { return network_->predict(x, at); }, start_, run);
+    result.latents = sampled(run);
   } catch (const Cancelled& stopped) {
     result.latents = stopped.clean;
     result.cancelled = true;

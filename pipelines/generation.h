@@ -1,5 +1,6 @@
 // Generation: a run in progress, what its stages share. generate.cpp has the stages of every task, prompts.cpp
-// what their network is told, latents.cpp what they begin with and end in, edit.cpp the stages of task edit.
+// what their network is told, latents.cpp what they begin with and end in, edit.cpp the stages of task edit, source.cpp
+// its source's own run.
 #pragma once
 
 #include <memory>
@@ -37,6 +38,7 @@ class Generation {
   void read_noise();
   void encode_prompts();
   void tell_sizes();
+  Tensor told_guidance(double guidance, int64_t rows);
   void make_network();
   void prepare_latents();
   void prepare_edit();
@@ -44,8 +46,14 @@ class Generation {
   Tensor noise_of_file(const Shape& shape) const;
   const Tensor& held_state(int index) const;
   Tensor with_source(const Tensor& x, const Tensor& state) const;
+  bool edits_by(InversionMethod method) const;
+  void check_edit() const;
+  Tensor sampled(const Run& run);
+  Tensor flow_edited(const OnStep& on_step);
+  SourceShape source_shape() const;
+  GuidedNetwork::Parts source_parts(int64_t rows);
   std::vector<Tensor> inverted(const Tensor& clean);
-  GuidedNetwork::Parts source_parts(double guidance);
+  std::vector<Tensor> loaded();
   Tensor encode_picture(const Tensor& picture);
   Tensor posterior(const Tensor& picture);
   Tensor with_kept(const Tensor& x, int index) const;

@@ -17,7 +17,12 @@ class Guidance {
     for (const Guide& guide : control.plan()->hooks().guides) {
       if (guide.steps.contains(at.step)) guides_.push_back(&guide);
     }
-    moment_ = {.step = at.step, .steps = at.steps, .sigma = at.sigma, .stage = at.stage, .pass = Pass::guide};
+    moment_ = {.step = at.step,
+               .steps = at.steps,
+               .sigma = at.sigma,
+               .stage = at.stage,
+               .pass = Pass::guide,
+               .begins_step = at.begins_step};
     last_site_ = control.plan()->last_capture(moment_);
   }
 
@@ -66,7 +71,7 @@ class Guidance {
 Tensor guide_latents(Control& control, const Schedule& schedule, const Evaluation& at, const Tensor& x,
                      const EvaluateRows& evaluate, std::vector<GuideRecord>& records) {
   const CompiledPlan* plan = control.plan();
-  if (plan == nullptr || at.stage != 0 || !plan->guides_at(at.step)) return x;
+  if (plan == nullptr || !at.begins_step || !plan->guides_at(at.step)) return x;
   const RunShape& run = plan->run();
   const auto members = static_cast<int64_t>(run.members.size());
   const bool together = control.prompts().has_value();

@@ -11,7 +11,12 @@ namespace heddle {
 namespace {
 
 Moment moment_of(const Evaluation& at, Pass pass) {
-  return {.step = at.step, .steps = at.steps, .sigma = at.sigma, .stage = at.stage, .pass = pass};
+  return {.step = at.step,
+          .steps = at.steps,
+          .sigma = at.sigma,
+          .stage = at.stage,
+          .pass = pass,
+          .begins_step = at.begins_step};
 }
 
 template <typename Pick>
@@ -27,6 +32,8 @@ Conditioning each_part(Pick pick) {
 
 GuidedNetwork::GuidedNetwork(Parts parts, Control& control) : parts_(std::move(parts)), control_(control) {
   const bool guided = parts_.guidance.scale > 1;
+  branches_ = guided ? std::vector{Branch::uncond, Branch::cond} : std::vector{Branch::cond};
+  if (parts_.pass == Pass::invert) return;
   const int64_t text = parts_.cond.text.dim(1);
   const CompiledPlan& plan = control_.compile({.sites = parts_.network.sites(),
                                                .tokens = parts_.network.site_tokens(parts_.height, parts_.width, text),
@@ -35,15 +42,20 @@ GuidedNetwork::GuidedNetwork(Parts parts, Control& control) : parts_(std::move(p
                                                .steps = parts_.schedule.steps,
                                                .pictures = parts_.pictures,
                                                .height = parts_.height,
-                                               .width = parts_.width});
-  branches_ = guided ? std::vector{Branch::uncond, Branch::cond} : std::vector{Branch::cond};
+                                               .width = parts_.width,
+                                               .source = parts_.source});
   for (const PredictionTerm& term : plan.predictions()) {
     if (std::ranges::find(branches_, term.branch) == branches_.end()) branches_.push_back(term.branch);
   }
 }
 
+// The plan whose hooks, prediction terms and gates act here; null for none.
+const CompiledPlan* GuidedNetwork::turns() const {
+  return parts_.pass == Pass::denoise ? control_.plan() : nullptr;
+}
+
 std::vector<Branch> GuidedNetwork::branches_at(int step) const {
-  const CompiledPlan* plan = control_.plan();
+  const CompiledPlan* plan = turns();
   const bool dropped = plan != nullptr && plan->drop_guidance() && step >= plan->drop_guidance()->step;
   return dropped ? std::vector{plan->drop_guidance()->tail} : branches_;
 }
@@ -55,9 +67,9 @@ Tensor GuidedNetwork::evaluate(const Tensor& x, const Evaluation& at, const Cond
 }
 
 Tensor GuidedNetwork::before(const Evaluation& at, const Tensor& x) {
-  const CompiledPlan* plan = control_.plan();
-  if (plan == nullptr || at.stage != 0) return x;
-  for (const auto& hook : plan->hooks().before_step) hook(moment_of(at, Pass::denoise));
+  const CompiledPlan* plan = turns();
+  if (plan == nullptr || !at.begins_step) return x;
+  for (const auto& hook : plan->hooks().before_step) hook(moment_of(at, parts_.pass));
   const EvaluateRows rows_of_cond = [this](const Tensor& input, const std::vector<int64_t>& rows, const Evaluation& now,
                                            AttentionContext& context) {
     const Conditioning conditioning = each_part([&](Tensor Conditioning::*part) {
@@ -70,20 +82,20 @@ Tensor GuidedNetwork::before(const Evaluation& at, const Tensor& x) {
   return guide_latents(control_, parts_.schedule, at, x, rows_of_cond, losses_);
 }
 
-Tensor GuidedNetwork::predict(const Tensor& x, const Evaluation& at, Pass pass) {
+Tensor GuidedNetwork::predict(const Tensor& x, const Evaluation& at) {
   const std::vector<Branch> branches = branches_at(at.step);
   const Conditioning conditioning = each_part([&](Tensor Conditioning::*part) {
     std::vector<Tensor> rows;
     for (const Branch branch : branches) rows.push_back((branch == Branch::uncond ? parts_.uncond : parts_.cond).*part);
     return rows[0].defined() ? concat(rows, 0) : Tensor();
   });
-  const Moment moment = moment_of(at, pass);
+  const Moment moment = moment_of(at, parts_.pass);
   const std::vector<Lane> lanes = branch_lanes(branches, parts_.members, parts_.pictures);
   AttentionContext context = control_.context(moment, lanes);
   const Tensor rows = extra_channels_.defined() ? concat({x, extra_channels_}, 1) : x;
   const Tensor prediction = evaluate(repeat(rows, 0, static_cast<int64_t>(branches.size())), at, conditioning, context);
-  if (control_.plan() != nullptr) {
-    for (const auto& hook : control_.plan()->hooks().after_evaluation) hook(control_.captures(), moment, lanes);
+  if (turns() != nullptr) {
+    for (const auto& hook : turns()->hooks().after_evaluation) hook(control_.captures(), moment, lanes);
   }
   return guided(prediction, branches, at, without_blocks(rows, at));
 }
@@ -107,8 +119,8 @@ Tensor GuidedNetwork::guided(const Tensor& prediction, const std::vector<Branch>
   };
   BranchPredictions of{.cond = part(Branch::cond), .uncond = part(Branch::uncond)};
   if (skipped.defined()) of.more = scale(subtract(of.cond, skipped), parts_.guidance.skip.scale);
-  if (control_.plan() != nullptr) {
-    for (const PredictionTerm& term : control_.plan()->predictions()) {
+  if (turns() != nullptr) {
+    for (const PredictionTerm& term : turns()->predictions()) {
       const Tensor more = scale(subtract(of.cond, part(term.branch)), term.scale(at.step, at.timestep));
       of.more = of.more.defined() ? add(of.more, more) : more;
     }
@@ -116,14 +128,12 @@ Tensor GuidedNetwork::guided(const Tensor& prediction, const std::vector<Branch>
   return guide(of, parts_.guidance);
 }
 
-Tensor GuidedNetwork::after(const Evaluation& at, const Tensor& x) const {
-  const auto next = static_cast<size_t>(at.index) + 1;
-  const std::vector<Evaluation>& evaluations = parts_.schedule.evaluations;
-  const bool ends_step = next >= evaluations.size() || evaluations[next].step != at.step;
-  if (control_.plan() == nullptr || !ends_step) return x;
+Tensor GuidedNetwork::after(const Evaluation& at, const Tensor& x) {
+  if (turns() == nullptr || !at.ends_step) return x;
+  control_.passed(at.step);
   Tensor state = x;
   const auto members = static_cast<int>(parts_.members.size());
-  for (const auto& hook : control_.plan()->hooks().after_step)
+  for (const auto& hook : turns()->hooks().after_step)
     state = hook({.step = at.step, .steps = at.steps, .latents = state, .members = members});
   return state;
 }

@@ -22,8 +22,12 @@ class GuidedNetwork {
     std::vector<Member> members;
     int64_t pictures = 1;           // rows of each member
     int64_t height = 0, width = 0;  // of the latents
+    // invert: a source beside the run that `control` was compiled for; methods see it in that pass alone, without
+    // turns.
+    Pass pass = Pass::denoise;
+    SourceShape source = {};  // of the run's inversion
   };
-  // Compiles the plan of `control`, which must outlive this. Error(usage) as the planner says.
+  // Compiles the plan of `control`, which must outlive this, but for a source. Error(usage) as the planner says.
   GuidedNetwork(Parts parts, Control& control);
 
   // Mask and masked picture [n,*,h,w] that networks with nine input channels see beside the latents.
@@ -31,12 +35,13 @@ class GuidedNetwork {
 
   // The turns of a step: what the methods make of x [n,C,h,w] before, the guided prediction, the methods again.
   Tensor before(const Evaluation& at, const Tensor& x);
-  Tensor predict(const Tensor& x, const Evaluation& at, Pass pass = Pass::denoise);
-  Tensor after(const Evaluation& at, const Tensor& x) const;
+  Tensor predict(const Tensor& x, const Evaluation& at);
+  Tensor after(const Evaluation& at, const Tensor& x);
 
   const std::vector<GuideRecord>& losses() const { return losses_; }
 
  private:
+  const CompiledPlan* turns() const;
   std::vector<Branch> branches_at(int step) const;
   Tensor evaluate(const Tensor& x, const Evaluation& at, const Conditioning& conditioning,
                   AttentionContext& context) const;

@@ -34,10 +34,14 @@ void Generation::encode_prompts() {
     uncond_.text_embeds = text.uncond.pooled;
   }
   if (traits.time_ids) tell_sizes();
-  const double guidance = *preset_.sampler.guidance;
-  if (traits.guidance_dim > 0) cond_.guidance = embed_guidance(guidance, traits.guidance_dim, pictures_);
-  if (traits.guidance_scale) cond_.guidance = Tensor::full({pictures_}, static_cast<float>(guidance));
-  uncond_.guidance = cond_.guidance;
+  cond_.guidance = uncond_.guidance = told_guidance(*preset_.sampler.guidance, pictures_);
+}
+
+// What models whose guidance is embedded are told of it; undefined for others.
+Tensor Generation::told_guidance(double guidance, int64_t rows) {
+  const DenoiserTraits& traits = model_.traits();
+  if (traits.guidance_dim > 0) return embed_guidance(guidance, traits.guidance_dim, rows);
+  return traits.guidance_scale ? Tensor::full({rows}, static_cast<float>(guidance)) : Tensor();
 }
 
 void Generation::tell_sizes() {

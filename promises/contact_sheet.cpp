@@ -85,8 +85,7 @@ ContactSheet::Entry ContactSheet::entry_of(const Pair& pair, std::optional<doubl
     entry.caption += std::string(" | ") + name + ": " + words_of(outcome.result().verdict);
   };
   if (pair.wanted.edit != EditedPart::none) entry.caption += " -> " + pair.wanted.edited_prompt;
-  if (const JudgedPicture* source = pair.method ? pair.method->member("source") : nullptr)
-    entry.tiles.push_back(framed(*source, neutral));
+  if (const JudgedPicture* source = pair.begun_from()) entry.tiles.push_back(framed(*source, neutral));
   add(pair.method ? "plain" : "seen", pair.plain, colour(plain));
   if (pair.method) add("method", *pair.method, colour(method));
   return entry;

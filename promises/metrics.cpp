@@ -18,6 +18,10 @@ const JudgedPicture* Outcome::member(const std::string& name) const {
   return found == members.end() ? nullptr : &pictures[static_cast<size_t>(found - members.begin())];
 }
 
+const JudgedPicture* Pair::begun_from() const {
+  return source ? &source->result() : method ? method->member("source") : nullptr;
+}
+
 namespace {
 
 using Subjects = std::vector<WantedSubject>;
@@ -141,21 +145,17 @@ Value all_in_box(const Pair& pair, const Outcome& outcome) {
   });
 }
 
-// The picture that an edit began from: the method's own, for both runs of the pair.
-const JudgedPicture* source_of(const Pair& pair) {
-  return pair.method ? pair.method->member("source") : nullptr;
-}
-
 bool within_any(const std::vector<SeenObject>& objects, int x, int y, double margin) {
   return std::ranges::any_of(objects, [&](const SeenObject& o) {
     return x >= o.box[0] - margin && x < o.box[2] + margin && y >= o.box[1] - margin && y < o.box[3] + margin;
   });
 }
 
-// Mean absolute difference from the source, as a share of the range, of the pixels that lie in no object of either.
-Value change_outside(const Pair& pair, const Outcome& outcome) {
-  const JudgedPicture* source = source_of(pair);
-  const JudgedPicture& now = outcome.result();
+// Mean of `of` (difference of two values, as a share of the range) over the pixels that lie in no object of the source
+// or of `now`.
+template <typename Of>
+Value mean_outside(const Pair& pair, const JudgedPicture& now, Of of) {
+  const JudgedPicture* source = pair.begun_from();
   if (source == nullptr || source->image.pixels.size() != now.image.pixels.size()) return std::nullopt;
   double total = 0, count = 0;
   for (int y = 0; y < now.image.height; ++y) {
@@ -163,11 +163,29 @@ Value change_outside(const Pair& pair, const Outcome& outcome) {
       if (within_any(source->verdict.objects, x, y, 3) || within_any(now.verdict.objects, x, y, 3)) continue;
       const size_t at = (static_cast<size_t>(y) * static_cast<size_t>(now.image.width) + static_cast<size_t>(x)) * 3;
       for (size_t c = 0; c < 3; ++c)
-        total += std::abs(int{now.image.pixels[at + c]} - int{source->image.pixels[at + c]});
+        total += of((int{now.image.pixels[at + c]} - int{source->image.pixels[at + c]}) / 255.0);
       count += 3;
     }
   }
-  return count > 0 ? Value(total / count / 255) : std::nullopt;
+  return count > 0 ? Value(total / count) : std::nullopt;
+}
+
+// A picture that does not show what it was to show cannot be edited as asked.
+bool begins_right(const Pair& pair) {
+  if (!pair.source) return true;
+  const SeenObject* seen = find(pair.source->result().verdict, pair.wanted.subjects[0]);
+  return seen != nullptr && has_colour(*seen, pair.wanted.subjects[0]);
+}
+
+Value change_outside(const Pair& pair, const Outcome& outcome) {
+  return mean_outside(pair, outcome.result(), [](double d) { return std::abs(d); });
+}
+
+// Peak signal to noise ratio in dB, 100 at most.
+Value background_psnr(const Pair& pair, const Outcome& outcome) {
+  if (!begins_right(pair)) return std::nullopt;
+  const Value square = mean_outside(pair, outcome.result(), [](double d) { return d * d; });
+  return square ? Value(-10 * std::log10(std::max(*square, 1e-10))) : std::nullopt;
 }
 
 // What was to change has changed, and to what was asked.
@@ -175,7 +193,7 @@ Value edited(const Pair& pair, const Outcome& outcome) {
   const Case& c = pair.wanted;
   const SeenPicture& verdict = outcome.result().verdict;
   const SeenObject* seen = find(verdict, c.edited_subjects[0]);
-  if (c.edit == EditedPart::none) return std::nullopt;
+  if (c.edit == EditedPart::none || !begins_right(pair)) return std::nullopt;
   if (c.edit == EditedPart::background) return verdict.background == c.edited_background && seen != nullptr;
   const bool gone = c.edit == EditedPart::colour || find(verdict, c.subjects[0]) == nullptr;
   return gone && seen != nullptr && has_colour(*seen, c.edited_subjects[0]);
@@ -183,12 +201,18 @@ Value edited(const Pair& pair, const Outcome& outcome) {
 
 // The subject stands where the source's does: its box overlaps that by more than a half.
 Value place_kept(const Pair& pair, const Outcome& outcome) {
-  const JudgedPicture* source = source_of(pair);
+  const JudgedPicture* source = pair.begun_from();
   if (source == nullptr) return std::nullopt;
   const SeenObject* before = find(source->verdict, pair.wanted.subjects[0]);
   const SeenObject* after = find(outcome.result().verdict, pair.wanted.edited_subjects[0]);
   if (before == nullptr || after == nullptr) return std::nullopt;
   return box_overlap(before->box, after->box) > 0.5;
+}
+
+// Both at once, where the background may change by 25 dB at most.
+Value edited_in_place(const Pair& pair, const Outcome& outcome) {
+  const Value done = edited(pair, outcome), kept = background_psnr(pair, outcome);
+  return done && kept ? Value(*done == 1 && *kept >= 25) : std::nullopt;
 }
 
 // Variance between the pictures of a run of their backgrounds' mean colours, channels added, in squared shares of the
@@ -258,6 +282,8 @@ const std::vector<Metric>& metrics() {
       {"all_in_box", rate, true, "every subject is seen, with four fifths of its area in its box", all_in_box},
       {"change_outside", amount, false, "mean change of pixels outside objects against the source, of the range",
        change_outside},
+      {"background_psnr", amount, true, "PSNR in dB of pixels outside objects against the source", background_psnr},
+      {"edited_in_place", rate, true, "edited, with 25 dB at least outside objects", edited_in_place},
       {"edited", rate, true, "what was to change has become what was asked", edited},
       {"place_kept", rate, true, "the edited subject stands where the source's does (overlap over a half)", place_kept},
       {"style_variance", amount, false, "variance of background colour between a set's pictures", style_variance},

@@ -30,8 +30,12 @@ struct Outcome {
 // The same case without and with the method. A promise about plain sampling has `plain` alone.
 struct Pair {
   Case wanted;
+  std::optional<Outcome> source;  // where the promise has one picture that both runs may begin from
   Outcome plain;
   std::optional<Outcome> method;
+
+  // The picture that an edit began from: the promise's, else the method's own; null for none.
+  const JudgedPicture* begun_from() const;
 };
 
 enum class MetricKind : uint8_t {

@@ -1,12 +1,15 @@
 // Runs the pairs of a promise and measures them.
 #include "promises/promise.h"
 
+#include <unistd.h>
+
 #include <chrono>
 #include <cmath>
 #include <filesystem>
 
 #include "attention_control/plugins/registry.h"
 #include "io/image_tensor.h"
+#include "io/png.h"
 #include "io/preset_file.h"
 #include "kernels/core/device.h"
 #include "kernels/core/error.h"
@@ -34,6 +37,23 @@ YamlNode laid_over(const YamlNode& base, const YamlNode& over) {
   return out;
 }
 
+// A picture on disk for as long as a promise is measured: runs read sources from files.
+class SourceFile {
+ public:
+  SourceFile() : path_((fs::temp_directory_path() / ("heddle-source-" + std::to_string(getpid()) + ".png")).string()) {}
+  SourceFile(const SourceFile&) = delete;
+  SourceFile& operator=(const SourceFile&) = delete;
+  ~SourceFile() {
+    std::error_code ignored;
+    fs::remove(path_, ignored);
+  }
+  const std::string& path() const { return path_; }
+  void hold(const Image& picture) const { write_png(path_, picture, {}); }
+
+ private:
+  std::string path_;
+};
+
 class PairedRuns {
  public:
   PairedRuns(const PromiseSpec& spec, const std::string& path, const PromiseEvents& events)
@@ -54,6 +74,7 @@ class PairedRuns {
  private:
   Preset preset_of(const Case& wanted, const std::optional<YamlNode>& over) const;
   Outcome run(const Preset& preset, double& judge_seconds);
+  Pair pair_of(const CaseGroup& group, int index, double& judge_seconds);
 
   const PromiseSpec& spec_;
   const std::string& path_;
@@ -62,11 +83,12 @@ class PairedRuns {
   Judge judge_;
   std::unique_ptr<Model> model_;
   std::vector<const Metric*> metrics_;
+  SourceFile source_;
 };
 
 Preset PairedRuns::preset_of(const Case& wanted, const std::optional<YamlNode>& over) const {
-  const YamlNode tree = over ? laid_over(spec_.preset, *over) : spec_.preset;
-  return preset_from_yaml(with_words(tree, case_words(wanted)), {.methods = method_names()});
+  const YamlNode tree = case_preset(spec_, over, wanted, spec_.source ? source_.path() : "");
+  return preset_from_yaml(tree, {.methods = method_names()});
 }
 
 Outcome PairedRuns::run(const Preset& preset, double& judge_seconds) {
@@ -90,8 +112,10 @@ PromiseResult PairedRuns::header(int threads) {
   model_ = Model::of(preset, path_);
   PromiseResult out{.name = spec_.name, .says = spec_.says, .model = preset.model};
   out.has_method = spec_.method.has_value();
-  if (const YamlNode* methods = spec_.method ? spec_.method->find("attention") : nullptr)
-    out.settings = yaml_to_json(*methods);
+  for (const char* key : {"inversion", "attention"}) {  // the latter says more
+    const YamlNode* settings = spec_.method ? spec_.method->find(key) : nullptr;
+    if (settings != nullptr) out.settings = yaml_to_json(*settings);
+  }
   out.steps = preset.sampler.steps.value_or(0);
   out.guidance = preset.sampler.guidance.value_or(0);
   out.bars = spec_.bars;
@@ -99,13 +123,22 @@ PromiseResult PairedRuns::header(int threads) {
   return out;
 }
 
+Pair PairedRuns::pair_of(const CaseGroup& group, int index, double& judge_seconds) {
+  Pair pair{.wanted = draw_case(world_, group, index)};
+  if (spec_.source) {
+    pair.source = run(preset_of(pair.wanted, spec_.source), judge_seconds);
+    source_.hold(pair.source->result().image);
+  }
+  pair.plain = run(preset_of(pair.wanted, spec_.plain), judge_seconds);
+  if (spec_.method) pair.method = run(preset_of(pair.wanted, spec_.method), judge_seconds);
+  return pair;
+}
+
 GroupResult PairedRuns::measure(const CaseGroup& group, int& done, int total) {
   GroupResult out{.name = group.name};
   for (const Metric* m : metrics_) out.metrics.push_back({.metric = m->name});
   for (int i = 0; i < group.count; ++i) {
-    Pair pair{.wanted = draw_case(world_, group, i)};
-    pair.plain = run(preset_of(pair.wanted, spec_.plain), out.judge_seconds);
-    if (spec_.method) pair.method = run(preset_of(pair.wanted, spec_.method), out.judge_seconds);
+    const Pair pair = pair_of(group, i, out.judge_seconds);
     out.prompts.push_back(pair.wanted.edit == EditedPart::none
                               ? pair.wanted.prompt
                               : pair.wanted.prompt + " -> " + pair.wanted.edited_prompt);
@@ -121,6 +154,13 @@ GroupResult PairedRuns::measure(const CaseGroup& group, int& done, int total) {
 }
 
 }  // namespace
+
+YamlNode case_preset(const PromiseSpec& spec, const std::optional<YamlNode>& over, const Case& wanted,
+                     const std::string& source) {
+  auto words = case_words(wanted);
+  if (!source.empty()) words["source"] = YamlNode::words(source);
+  return with_words(over ? laid_over(spec.preset, *over) : spec.preset, words);
+}
 
 PromiseResult measure_promise(const PromiseSpec& spec, const std::string& path, const PromiseOptions& options,
                               const PromiseEvents& events) {

@@ -26,6 +26,7 @@ struct PromiseSpec {
   std::string world = "emoji-world", judge = "emoji-judge";
   std::vector<CaseGroup> groups;
   YamlNode preset;                   // of both runs, with $words
+  std::optional<YamlNode> source;    // laid over it for a picture that both runs may begin from: $source
   std::optional<YamlNode> plain;     // laid over it for the plain run
   std::optional<YamlNode> method;    // laid over it for the method's; a promise about plain sampling has none
   std::vector<std::string> metrics;  // the first sorts pairs into wins and failures
@@ -36,6 +37,11 @@ struct PromiseSpec {
   // Error(usage) or Error(input).
   static PromiseSpec read(const std::string& path);
 };
+
+// The preset of one run of a case: `over` laid over the spec's, map by map, and words replaced. `source`: the path that
+// $source stands for; empty where the spec has none. Error(usage) for a word that the case does not have.
+YamlNode case_preset(const PromiseSpec& spec, const std::optional<YamlNode>& over, const Case& wanted,
+                     const std::string& source);
 
 // The names of the promises that ship, and the file of one; `name` may be a path.
 std::vector<std::string> promise_names();

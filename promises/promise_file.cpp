@@ -36,6 +36,7 @@ Params<PromiseSpec> PromiseSpec::params() {
           opt("judge", &P::judge, "the detector's folder, or the name of one that ships"),
           need("groups", &P::groups, "groups of cases"),
           need("preset", &P::preset, "the preset of both runs, with $words"),
+          opt("source", &P::source, "laid over it for a picture that both runs may begin from: $source"),
           opt("plain", &P::plain, "laid over it for the plain run"),
           opt("method", &P::method, "laid over it for the method's; none measures plain sampling alone"),
           need("metrics", &P::metrics, "what is measured; the first sorts wins from failures"),

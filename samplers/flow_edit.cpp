@@ -35,12 +35,15 @@ class Editor {
     return weighted_sum(1, edited, 1, weighted_sum(1, source, -1, picture_));
   }
 
+  Tensor answer(const Denoise& denoise, const Tensor& x, int i) const {
+    const Tensor output = to(denoise(x, run_.schedule.evaluations[static_cast<size_t>(i)]), DType::f32);
+    if (!(output.shape() == x.shape()))
+      fail(ErrorCode::internal, "flow_edit", "an answer of shape " + x.shape().text(), output.shape().text());
+    return velocity(run_.schedule.config.prediction, output);
+  }
+
   Lanes velocities(const Tensor& source, const Tensor& target, int i) const {
-    const Tensor both = concat({source, target}, 0);
-    const Tensor output = to(denoise_(both, run_.schedule.evaluations[static_cast<size_t>(i)]), DType::f32);
-    if (!(output.shape() == both.shape()))
-      fail(ErrorCode::internal, "flow_edit", "an answer of shape " + both.shape().text(), output.shape().text());
-    const Tensor v = velocity(run_.schedule.config.prediction, output);
+    const Tensor v = answer(denoise_, concat({source, target}, 0), i);
     const int64_t rows = picture_.dim(0);
     return {slice(v, 0, 0, rows), slice(v, 0, rows, 2 * rows)};
   }
@@ -68,7 +71,7 @@ class Editor {
     const Tensor noise = run_.noise(picture_.shape());
     Tensor x = moved(edited, noisy(noise, begin));
     for (int i = begin; i < static_cast<int>(run_.schedule.evaluations.size()); ++i) {
-      const Tensor v = velocities(noisy(noise, i), x, i).target;
+      const Tensor v = run_.target ? answer(run_.target, x, i) : velocities(noisy(noise, i), x, i).target;
       const Tensor clean = weighted_sum(1, x, -sigma(i), v);
       x = finish(weighted_sum(1, x, sigma(i + 1) - sigma(i), v), clean, i);
     }

@@ -12,6 +12,7 @@ struct FlowEditRun {
   int n_min = 0;        // how many of them, the last, sample the target alone; 0 .. n_max
   int n_avg = 1;        // noises that a step averages over
   NoiseSource noise;    // asked n_avg times a step, and once where sampling of the target begins
+  Denoise target = {};  // the target alone, [n,...]: asked in the last n_min steps; empty: `denoise` is
   OnStep on_step = {};  // with the edited picture as it stands; in the last n_min steps with the noisy state
 };
 

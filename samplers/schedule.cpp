@@ -50,6 +50,14 @@ void check_levels(const Schedule& schedule) {
   }
 }
 
+void mark_steps(std::vector<Evaluation>& evaluations) {
+  for (size_t i = 0; i < evaluations.size(); ++i) {
+    Evaluation& at = evaluations[i];
+    at.begins_step = i == 0 || evaluations[i - 1].step != at.step;
+    at.ends_step = i + 1 == evaluations.size() || evaluations[i + 1].step != at.step;
+  }
+}
+
 // The evaluations of a flow's single-step solver, from its step_sigmas.
 void lay_out_flow(Schedule& schedule, Direction direction) {
   schedule.evaluations.clear();
@@ -62,6 +70,7 @@ void lay_out_flow(Schedule& schedule, Direction direction) {
     schedule.sigmas.push_back(call.sigma);
   }
   schedule.sigmas.push_back(schedule.step_sigmas.back());
+  mark_steps(schedule.evaluations);
 }
 
 void lay_out(Schedule& schedule, const std::vector<double>& timesteps) {
@@ -87,6 +96,7 @@ void lay_out(Schedule& schedule, const std::vector<double>& timesteps) {
                                     .timestep = call.timestep});
     schedule.evaluations.back().sigma = sigma_of(schedule, index);
   }
+  mark_steps(schedule.evaluations);
 }
 
 Schedule flow_schedule(const SchedulerConfig& config, const StepRequest& request) {

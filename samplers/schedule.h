@@ -25,6 +25,7 @@ struct Evaluation {
   double timestep = 0;  // what the network is told
   double sigma = 0;     // noise over signal; of flows the share of noise
   Direction direction = Direction::denoise;
+  bool begins_step = true, ends_step = true;  // first and last evaluation of its step (FireFlow's steps: stage 1 alone)
 };
 
 struct Schedule {

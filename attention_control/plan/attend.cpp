@@ -90,19 +90,6 @@ Tensor planned(const SiteCall& call, const std::vector<Group>& groups) {
 
 }  // namespace
 
-const Tensor& Bank::at(const std::string& slot, int site) const {
-  const auto found = kept_.find({slot, site});
-  if (found == kept_.end())
-    fail(ErrorCode::internal, "bank", "slot " + slot + " of site " + std::to_string(site), "nothing kept");
-  return found->second;
-}
-
-int64_t Bank::bytes() const {
-  int64_t total = 0;
-  for (const auto& [key, value] : kept_) total += value.count() * size_of(value.dtype());
-  return total;
-}
-
 Tensor attend(const AttentionSite& site, const SiteTokens& tokens, const Tensor& plain_q, const Tensor& plain_k,
               const Tensor& v, AttentionContext& context, const Rotary& rotary) {
   check(site, tokens, plain_q, plain_k, context.lanes);

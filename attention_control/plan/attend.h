@@ -2,10 +2,10 @@
 #pragma once
 
 #include <functional>
-#include <map>
 #include <string>
 #include <vector>
 
+#include "attention_control/plan/bank.h"
 #include "attention_control/plan/captures.h"
 #include "attention_control/plan/lane.h"
 #include "attention_control/plan/moment.h"
@@ -16,18 +16,6 @@
 namespace heddle {
 
 class CompiledPlan;
-
-// Kept results of layers, by slot and site. A slot has one content at a time.
-class Bank {
- public:
-  void put(const std::string& slot, int site, Tensor value) { kept_[{slot, site}] = std::move(value); }
-  const Tensor& at(const std::string& slot, int site) const;  // Error(internal) where nothing was kept
-  void clear() { kept_.clear(); }
-  int64_t bytes() const;
-
- private:
-  std::map<std::pair<std::string, int>, Tensor> kept_;
-};
 
 // What is true of one evaluation of a network. A default one is a plain evaluation outside any run.
 struct AttentionContext {

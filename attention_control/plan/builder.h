@@ -19,6 +19,12 @@ struct Member {
   PromptTokens words;
 };
 
+// The inversion of a picture that a run begins from.
+struct SourceShape {
+  std::vector<int> stages;  // of each step of the run, in how many stages it is evaluated; empty: there is no inversion
+  int64_t pictures = 1;     // rows
+};
+
 // What is known of a run before its first step.
 struct RunShape {
   std::vector<AttentionSite> sites;  // in the order of evaluation
@@ -28,6 +34,7 @@ struct RunShape {
   int steps = 1;                  // of the solver
   int64_t pictures = 1;           // rows of each lane
   int64_t height = 0, width = 0;  // of the latents
+  SourceShape source;
 };
 
 class PlanBuilder;

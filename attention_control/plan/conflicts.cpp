@@ -2,6 +2,8 @@
 #include "attention_control/plan/conflicts.h"
 
 #include <algorithm>
+#include <map>
+#include <tuple>
 
 #include "kernels/core/error.h"
 
@@ -76,6 +78,42 @@ void check_read(const Edit& edit, const std::vector<Branch>& present, const std:
   fail(ErrorCode::usage, "plan", "the branch " + name_of(*read->branch) + " that " + who(edit) + " reads at " + place,
        "a guiding pass or dropped guidance, where " + name_of(present.front()) + " runs alone",
        "other steps for one of them");
+}
+
+namespace {
+
+// The Store that fills what `recall` reads at its site; null for none.
+const Edit* stored_for(const Edit& edit, const Recall& recall, const std::vector<Edit>& edits) {
+  const auto found = std::ranges::find_if(edits, [&](const Edit& other) {
+    const auto* store = std::get_if<Store>(&other.verb);
+    return store != nullptr && other.site == edit.site && store->slot == recall.slot && store->role == recall.role &&
+           store->tokens == recall.tokens && other.steps.begin <= edit.steps.begin && other.steps.end >= edit.steps.end;
+  });
+  return found == edits.end() ? nullptr : &*found;
+}
+
+}  // namespace
+
+void check_stored(const std::vector<Edit>& edits, const RunShape& run) {
+  std::map<std::tuple<int, std::string, Role>, const Edit*> writers;
+  for (const Edit& edit : edits) {
+    const std::string& site = run.sites[static_cast<size_t>(edit.site)].name;
+    if (const auto* store = std::get_if<Store>(&edit.verb)) {
+      if (run.source.stages.empty()) {
+        fail(ErrorCode::usage, edit.where + " " + edit.method, "an inverted picture to store from",
+             "a run that inverts none", "task: edit, with an inversion");
+      }
+      const auto [writer, fresh] = writers.insert({{edit.site, store->slot, store->role}, &edit});
+      if (!fresh && writer->second->method != edit.method)
+        fail(ErrorCode::usage, "plan", "one method to store " + store->slot + " at " + site,
+             who(*writer->second) + " and " + who(edit));
+    }
+    const auto* recall = std::get_if<Recall>(&edit.verb);
+    if (recall != nullptr && recall->weight != 0 && !edit.steps.empty() && stored_for(edit, *recall, edits) == nullptr)
+      fail(ErrorCode::usage, "plan",
+           "slot " + recall->slot + " stored before " + place_text(site, "", edit.steps, run.steps),
+           "nothing that " + who(edit) + " could recall there");
+  }
 }
 
 void check_lanes(const Edit& edit, const RunShape& run, const std::vector<Branch>& branches) {

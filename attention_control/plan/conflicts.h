@@ -22,6 +22,10 @@ void refuse_on_reused(const Edit& reuse, const Edit& other, const std::string& p
 // conditional rows alone, and so may the steps from which guidance is dropped.
 void check_read(const Edit& edit, const std::vector<Branch>& present, const std::string& place);
 
+// Error(usage) where something is stored without an inversion to store it in, by two methods under one name, or
+// recalled without having been stored in all of its steps.
+void check_stored(const std::vector<Edit>& edits, const RunShape& run);
+
 // Error(usage) where a lane that an edit reads is not part of the run.
 void check_lanes(const Edit& edit, const RunShape& run, const std::vector<Branch>& branches);
 

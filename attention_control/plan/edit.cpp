@@ -23,6 +23,10 @@ const char* role_text(Role role) {
   return role == Role::q ? "q" : role == Role::k ? "k" : "v";
 }
 
+std::string tokens_text(const std::vector<int64_t>& tokens) {
+  return tokens.empty() ? "" : " of " + std::to_string(tokens.size()) + (tokens.size() == 1 ? " token" : " tokens");
+}
+
 std::string keys_text(const std::vector<int64_t>& keys) {
   return std::to_string(keys.size()) + (keys.size() == 1 ? " key" : " keys");
 }
@@ -61,6 +65,14 @@ struct Phrase {
   std::string operator()(const Keep& k) const { return "keep " + k.slot + (k.text.empty() ? "" : " (" + k.text + ")"); }
   std::string operator()(const Reuse& r) const { return "reuse " + r.slot; }
   std::string operator()(const Rewrite& r) const { return "rewrite the map: " + r.reason; }
+  std::string operator()(const Store& s) const {
+    return std::string("store ") + role_text(s.role) + tokens_text(s.tokens) + " as " + std::string(name_of(s.dtype)) +
+           " in " + s.slot;
+  }
+  std::string operator()(const Recall& r) const {
+    return (r.add ? "add " : "recall ") + (r.weight == 1 ? "" : number(r.weight) + " of ") + role_text(r.role) +
+           tokens_text(r.tokens) + " from " + r.slot;
+  }
 };
 
 }  // namespace

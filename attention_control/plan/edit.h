@@ -101,14 +101,30 @@ struct Reuse {
   std::string slot;
   std::vector<std::string> absorbs = {};  // methods whose edits the kept result already carries
 };
+// q, k or v of one lane put into a slot under the step and stage of the evaluation, q and k before rotary positions.
+struct Store {
+  Role role = Role::v;
+  std::string slot;
+  std::vector<int64_t> tokens = {};  // which; empty: all
+  DType dtype = DType::f32;          // in which they wait
+};
+// What Store put under the same step and stage in another pass, `weight` of it in place of as much of one's own, or
+// added to it. Where that pass made no such evaluation (FireFlow's steps after the first have one), one's own stays.
+struct Recall {
+  Role role = Role::v;
+  std::string slot;
+  std::vector<int64_t> tokens = {};  // those that were stored
+  double weight = 1;
+  bool add = false;
+};
 // Any function of the full map [R,H,Nq,Nk]; it costs the reference path, for a stated reason.
 struct Rewrite {
   std::string reason;
   std::function<Tensor(const Tensor& probabilities, const LaneTensors& lanes)> apply;
 };
 
-using Verb =
-    std::variant<Temper, AddScore, Gain, Extend, AddBranch, Weigh, Take, Shaping, Blend, Capture, Keep, Reuse, Rewrite>;
+using Verb = std::variant<Temper, AddScore, Gain, Extend, AddBranch, Weigh, Take, Shaping, Blend, Capture, Keep, Reuse,
+                          Rewrite, Store, Recall>;
 
 struct Edit {
   std::string method;  // who asks

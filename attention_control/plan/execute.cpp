@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "attention_control/plan/planner.h"
 #include "kernels/core/error.h"
@@ -58,6 +59,7 @@ class ProgramRun {
   }
 
   Tensor operator()() {
+    store();
     read_raw();
     Tensor out;
     for (size_t i = 0; i < program_.branches.size(); ++i) {
@@ -107,6 +109,15 @@ class ProgramRun {
     }
     Tensor& total = read_[&capture];
     total = total.defined() ? add(total, columns) : columns;
+  }
+
+  void store() const {
+    const Moment& now = call_.context.moment;
+    for (const Store& s : program_.stores) {
+      Tensor x = run_.plain(s.role, {}).detach();
+      if (!s.tokens.empty()) x = gather(x, 1, s.tokens);
+      call_.context.bank->store({s.slot, call_.site.depth, s.role, now.step, now.stage}, contiguous(to(x, s.dtype)));
+    }
   }
 
   // Raw maps come first: run-time terms of this very site may look at them.
@@ -175,6 +186,36 @@ Tensor LaneRun::rows_of(const Tensor& x, const LaneRef& ref) const {
 
 namespace {
 
+// The rows of a lane from what was stored: one for all, or one for each picture.
+Tensor stored_rows(const Tensor& stored, const Lane& lane) {
+  if (stored.dim(0) == 1) return lane.rows() == 1 ? stored : repeat(stored, 0, lane.rows());
+  return slice(stored, 0, lane.picture, lane.picture + lane.rows());
+}
+
+Tensor recalled(const Tensor& own, const Recall& recall, const LaneRun& lane) {
+  const SiteCall& call = lane.call();
+  const Moment& now = call.context.moment;
+  const Tensor* stored = call.context.bank->find({recall.slot, call.site.depth, recall.role, now.step, now.stage});
+  if (stored == nullptr) return own;
+  const bool all = recall.tokens.empty();
+  const Tensor mine = all ? own : gather(own, 1, recall.tokens);
+  if (stored->dim(1) != mine.dim(1)) {
+    fail(ErrorCode::usage, "attention " + call.site.name,
+         std::to_string(mine.dim(1)) + " tokens, as many as the run has",
+         std::to_string(stored->dim(1)) + " stored in the inversion",
+         "source.prompt and prompts of one length of text");
+  }
+  const Tensor theirs = to(stored_rows(*stored, lane.place().lane), own.dtype());
+  const double w = recall.weight;
+  const Tensor mixed = w == 1 && !recall.add ? theirs : weighted_sum(recall.add ? 1 : 1 - w, mine, w, theirs);
+  if (all) return mixed;
+  std::vector<int64_t> order(static_cast<size_t>(own.dim(1)));
+  std::iota(order.begin(), order.end(), 0);
+  for (size_t i = 0; i < recall.tokens.size(); ++i)
+    order[static_cast<size_t>(recall.tokens[i])] = own.dim(1) + static_cast<int64_t>(i);
+  return gather(concat({own, mixed}, 1), 1, order);
+}
+
 // Take, then shape: what is asked for before rotary positions, then them, then the rest.
 Tensor shaped(const BranchProgram& branch, Role role, const LaneRun& lane) {
   const LaneRef& from = branch.takes[static_cast<size_t>(role)];
@@ -186,9 +227,12 @@ Tensor shaped(const BranchProgram& branch, Role role, const LaneRun& lane) {
   };
   const Rotary& rotary = lane.call().plain.rotary;
   const bool turned = rotary.defined() && role != Role::v;
-  const bool before = std::ranges::any_of(branch.shapes, [&](const Shaping& s) { return s.role == role && s.plain; });
+  const std::optional<Recall>& recall = branch.recalls[static_cast<size_t>(role)];
+  const bool before =
+      recall || std::ranges::any_of(branch.shapes, [&](const Shaping& s) { return s.role == role && s.plain; });
   if (!before) return apply(lane.of(role, from), false);
-  const Tensor plain = apply(lane.plain(role, from), true);
+  const Tensor taken = lane.plain(role, from);
+  const Tensor plain = apply(recall ? recalled(taken, *recall, lane) : taken, true);
   return apply(turned ? rotate(plain, rotary) : plain, false);
 }
 

@@ -57,6 +57,19 @@ class Costs {
     return bytes;
   }
 
+  // Over the steps of the section: a slot for each stage that the inversion evaluates.
+  int64_t stored_bytes(const Steps& steps, const SourceShape& source) const {
+    int64_t stages = 0, each = 0;
+    for (int step = steps.begin; step < std::min(steps.end, static_cast<int>(source.stages.size())); ++step)
+      stages += source.stages[static_cast<size_t>(step)];
+    for (const Store& s : program_.stores) {
+      const int64_t all = s.role == Role::q ? queries_ : keys_;
+      const int64_t tokens = s.tokens.empty() ? all : static_cast<int64_t>(s.tokens.size());
+      each += source.pictures * tokens * site_.heads * site_.head_dim * size_of(s.dtype);
+    }
+    return stages * each;
+  }
+
   int64_t reference_bytes() const { return rows_ * site_.heads * queries_ * keys_ * 4; }
 
  private:
@@ -95,7 +108,8 @@ PlanRow row_of(const CompiledPlan& plan, const CompiledPlan::Section& section) {
           .raw_keys = costs.keys_read(true),
           .extra_flops = costs.extra_flops(),
           .extra_bytes = costs.extra_bytes(),
-          .reference_bytes = costs.reference_bytes()};
+          .reference_bytes = costs.reference_bytes(),
+          .stored_bytes = costs.stored_bytes(section.steps, run.source)};
 }
 
 PlanRow row_of(const CompiledPlan& plan, const CompiledPlan::LayerSection& section) {
@@ -118,7 +132,7 @@ PlanRow row_of(const CompiledPlan& plan, const CompiledPlan::LayerSection& secti
 
 bool alike(const PlanRow& a, const PlanRow& b) {
   return a.query == b.query && a.key == b.key && a.heads == b.heads && a.pass == b.pass && a.steps == b.steps &&
-         a.edits == b.edits && a.extra_flops == b.extra_flops;
+         a.edits == b.edits && a.extra_flops == b.extra_flops && a.stored_bytes == b.stored_bytes;
 }
 
 // Rows of equal content as one: first lanes of one site, then sites of equal lanes.
@@ -188,6 +202,7 @@ std::string cost_text(const PlanRow& row) {
   const std::string flops = amount(size(row.extra_flops), "FLOP", 1000),
                     bytes = amount(size(row.extra_bytes), "B", 1024);
   std::string text = "  each: " + flops + (row.extra_flops < 0 ? " less and " : " and ") + bytes + " more than plain";
+  if (row.stored_bytes > 0) text += "; keeps " + amount(size(row.stored_bytes), "B", 1024) + " until it is recalled";
   const std::string scores = amount(size(row.reference_bytes), "B", 1024) + " of scores here";
   return text + (row.tier == Tier::reference ? "; holds " + scores : "; the reference tier would hold " + scores) +
          "\n";
@@ -200,9 +215,7 @@ std::vector<PlanRow> explain(const CompiledPlan& plan) {
   for (const CompiledPlan::Section& section : plan.sections()) rows.push_back(row_of(plan, section));
   for (const CompiledPlan::LayerSection& section : plan.layers()) rows.push_back(row_of(plan, section));
   // A guiding pass without a loss is never run.
-  std::erase_if(rows, [&](const PlanRow& r) {
-    return r.pass == Pass::invert || (r.pass == Pass::guide && plan.hooks().guides.empty());
-  });
+  std::erase_if(rows, [&](const PlanRow& r) { return r.pass == Pass::guide && plan.hooks().guides.empty(); });
   collect(rows);
   return rows;
 }
@@ -213,6 +226,7 @@ PlanTotals totals(const CompiledPlan& plan) {
   const int steps = plan.run().steps;
   for (const CompiledPlan::Section& s : plan.sections()) {
     planned.insert(s.site);
+    t.stored_bytes += Costs(plan, s).stored_bytes(s.steps, plan.run().source);
     if (s.pass == Pass::denoise)
       t.extra_flops += Costs(plan, s).extra_flops() * (std::min(s.steps.end, steps) - s.steps.begin);
   }
@@ -244,6 +258,8 @@ std::string explain_text(const CompiledPlan& plan) {
     text += "; " + amount(std::abs(static_cast<double>(t.extra_flops)), "FLOP", 1000) +
             (t.extra_flops > 0 ? " more over the run" : " less over the run");
   }
+  if (t.stored_bytes > 0)
+    text += "; stores " + amount(static_cast<double>(t.stored_bytes), "B", 1024) + " of the inversion";
   if (t.guided_steps > 0) text += "; latents guided in " + counted(t.guided_steps, "step");
   if (t.layers_reused > 0) text += "; " + counted(t.layers_reused, "layer evaluation") + " left out";
   if (plan.drop_guidance())

@@ -27,6 +27,7 @@ struct PlanRow {
   int64_t extra_flops = 0;             // beside the plain attention, one evaluation of one lane of one site
   int64_t extra_bytes = 0;             // of terms, partial results and captured maps, the same
   int64_t reference_bytes = 0;         // of scores that the reference tier would hold
+  int64_t stored_bytes = 0;            // of q, k, v that wait until they are recalled; of one site, all steps
 };
 
 struct PlanTotals {
@@ -34,6 +35,7 @@ struct PlanTotals {
   int64_t extra_flops = 0;    // over the run
   int64_t layers_reused = 0;  // layer evaluations left out
   int guided_steps = 0;       // steps with a guiding pass
+  int64_t stored_bytes = 0;   // at the end of the inversion
 };
 
 std::vector<PlanRow> explain(const CompiledPlan& plan);

@@ -28,6 +28,7 @@ bool is_neutral(const Edit& edit) {
   if (const auto* w = std::get_if<Weigh>(&edit.verb)) return !w->at_run_time && w->constant == 1;
   if (const auto* t = std::get_if<Take>(&edit.verb))
     return t->lane.own() || (t->region.defined() && all_equal(t->region, 0));
+  if (const auto* r = std::get_if<Recall>(&edit.verb)) return r->weight == 0;
   if (const auto* b = std::get_if<Blend>(&edit.verb))
     return b->weight == 0 || b->lane.own() || (b->region.defined() && all_equal(b->region, 0));
   return false;
@@ -93,11 +94,10 @@ class Merger {
   // Takes away from `edits` those that others overrule.
   std::shared_ptr<Program> operator()(std::vector<const Edit*>& edits) {
     put_in_order(edits);
-    drop_overruled<Take>(edits, [](const Edit& e) {
-      const char* names[] = {"take q", "take k", "take v"};
-      return e.branch + "|" + names[static_cast<int>(std::get<Take>(e.verb).role)];
+    drop_overruled(edits, replaced_role);
+    drop_overruled(edits, [](const Edit& e) {
+      return std::holds_alternative<Rewrite>(e.verb) ? std::string("|rewrite the map") : std::string();
     });
-    drop_overruled<Rewrite>(edits, [](const Edit&) { return std::string("|rewrite the map"); });
     drop_branches(edits);
     for (const Edit* edit : edits) add_branch(*edit);
     for (const Edit* edit : edits) apply(*edit);
@@ -107,11 +107,21 @@ class Merger {
   }
 
  private:
-  template <typename V, typename Claim>
+  // Whose q, k or v it is: taken from a lane or recalled.
+  static std::string replaced_role(const Edit& edit) {
+    const char* names[] = {"take q", "take k", "take v"};
+    const auto* take = std::get_if<Take>(&edit.verb);
+    const auto* recall = std::get_if<Recall>(&edit.verb);
+    if (take == nullptr && recall == nullptr) return {};
+    return edit.branch + "|" + names[static_cast<int>(take != nullptr ? take->role : recall->role)];
+  }
+
+  // `claim`: what an edit has for itself alone; empty for nothing.
+  template <typename Claim>
   void drop_overruled(std::vector<const Edit*>& edits, Claim claim) {
     std::map<std::string, std::vector<const Edit*>> claims;
     for (const Edit* edit : edits) {
-      if (std::holds_alternative<V>(edit->verb)) claims[claim(*edit)].push_back(edit);
+      if (const std::string what = claim(*edit); !what.empty()) claims[what].push_back(edit);
     }
     for (const auto& [key, claimed] : claims) {
       const std::vector<const Edit*> kept = settle(claimed, key.substr(key.find('|') + 1), place_);
@@ -124,7 +134,10 @@ class Merger {
   // Of two branches of one name one stands; the edits that its loser's method made on it go with the loser.
   void drop_branches(std::vector<const Edit*>& edits) {
     const std::vector<const Edit*> before = edits;
-    drop_overruled<AddBranch>(edits, [](const Edit& e) { return "|add branch " + std::get<AddBranch>(e.verb).name; });
+    drop_overruled(edits, [](const Edit& e) {
+      const auto* added = std::get_if<AddBranch>(&e.verb);
+      return added != nullptr ? "|add branch " + added->name : std::string();
+    });
     for (const Edit* lost : before) {
       const auto* added = std::get_if<AddBranch>(&lost->verb);
       if (added == nullptr || std::ranges::find(edits, lost) != edits.end()) continue;
@@ -152,7 +165,7 @@ class Merger {
   void apply(const Edit& edit) {
     BranchProgram& to = branch(edit);
     const bool whole = std::holds_alternative<Blend>(edit.verb) || std::holds_alternative<Capture>(edit.verb) ||
-                       std::holds_alternative<Rewrite>(edit.verb);
+                       std::holds_alternative<Rewrite>(edit.verb) || std::holds_alternative<Store>(edit.verb);
     if (whole && edit.branch != "base")
       fail(ErrorCode::usage, edit.where + " " + edit.method, text_of(edit) + " at the base branch",
            "\"" + edit.branch + "\"");
@@ -193,6 +206,8 @@ class Merger {
   void put(const Keep&, BranchProgram&) {}
   void put(const Reuse&, BranchProgram&) {}
   void put(const Rewrite& r, BranchProgram&) { program_->rewrite = r; }
+  void put(const Store& s, BranchProgram&) { program_->stores.push_back(s); }
+  void put(const Recall& r, BranchProgram& to) { to.recalls[static_cast<size_t>(r.role)] = r; }
 
   void split_regions() {
     std::vector<BranchProgram> branches;

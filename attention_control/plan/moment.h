@@ -14,8 +14,9 @@ struct Moment {
   int step = 0;  // 0 .. steps-1
   int steps = 1;
   double sigma = 0;
-  int stage = 0;  // evaluation within a step: 0 first, 1 second (Heun and other second-order solvers)
+  int stage = 0;  // evaluation within a step: 0 at its start, 1 at its middle or other end
   Pass pass = Pass::denoise;
+  bool begins_step = true;  // the first evaluation of its step; FireFlow's steps but the first begin at stage 1
 };
 
 // Steps [begin, end) of a run.

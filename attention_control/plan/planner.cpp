@@ -69,6 +69,7 @@ class Planner {
   void operator()() {
     const std::vector<Branch> branches = branches_of(declared_);
     for (const Edit& edit : declared_.edits()) check_lanes(edit, run_, branches);
+    check_stored(declared_.edits(), run_);
     for (int site = 0; site < static_cast<int>(run_.sites.size()); ++site) {
       for (const Pass pass : all_passes) {
         plan_layer(site, pass);
@@ -231,6 +232,12 @@ int CompiledPlan::last_capture(const Moment& moment) const {
 
 bool CompiledPlan::guides_at(int step) const {
   return std::ranges::any_of(hooks_.guides, [&](const Guide& guide) { return guide.steps.contains(step); });
+}
+
+bool CompiledPlan::stores_at(int step) const {
+  return std::ranges::any_of(sections_, [&](const Section& s) {
+    return s.pass == Pass::invert && s.steps.contains(step) && !s.program->stores.empty();
+  });
 }
 
 std::string CompiledPlan::fingerprint() const {

@@ -38,6 +38,7 @@ class CompiledPlan {
   // Depth of the last site that a guiding evaluation has to reach; -1 where none captures.
   int last_capture(const Moment& moment) const;
   bool guides_at(int step) const;
+  bool stores_at(int step) const;  // whether an inversion leaves something in the bank there
 
   const RunShape& run() const { return run_; }
   const std::vector<Section>& sections() const { return sections_; }

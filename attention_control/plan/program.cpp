@@ -7,14 +7,22 @@ namespace heddle {
 
 constexpr int most_kernel_terms = 8;
 
+namespace {
+
+bool recalls(const BranchProgram& branch) {
+  return std::ranges::any_of(branch.recalls, [](const auto& recall) { return recall.has_value(); });
+}
+
+}  // namespace
+
 bool Program::needs_own_lane() const {
   const auto reads = [](const BranchProgram& b) {
     // Functions and run-time terms may look at any lane; terms for each row belong to the rows of one.
     return std::ranges::any_of(b.takes, [](const LaneRef& ref) { return !ref.own(); }) || !b.shapes.empty() ||
-           !b.extends.empty() || !b.weights.empty() ||
+           recalls(b) || !b.extends.empty() || !b.weights.empty() ||
            std::ranges::any_of(b.terms, [](const Term& t) { return t.at_run_time || has_rows(t.form); });
   };
-  return rewrite || !blends.empty() || !captures.empty() || std::ranges::any_of(branches, reads);
+  return rewrite || !blends.empty() || !captures.empty() || !stores.empty() || std::ranges::any_of(branches, reads);
 }
 
 int Program::calls() const {
@@ -51,11 +59,13 @@ std::vector<std::string> why_not_plain(const Program& program) {
   say(program.branches.size() > 1, "several branches");
   say(any([](const BranchProgram& b) { return b.identity; }), "identity branch");
   say(any([](const BranchProgram& b) {
-        return !b.shapes.empty() || std::ranges::any_of(b.takes, [](const LaneRef& r) { return !r.own(); });
+        return !b.shapes.empty() || recalls(b) ||
+               std::ranges::any_of(b.takes, [](const LaneRef& r) { return !r.own(); });
       }),
       "q, k or v changed");
   say(any([](const BranchProgram& b) { return !b.gains.empty(); }), "gains present");
   say(!program.captures.empty(), "captures read columns");
+  say(!program.stores.empty(), "q, k or v stored");
   say(!program.blends.empty(), "output blended");
   return reasons;
 }

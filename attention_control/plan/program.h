@@ -20,6 +20,7 @@ struct BranchProgram {
   std::vector<Weigh> weights;      // run-time factors of `weight`
   Tensor region;                   // [Nq] f32 factor of the weight; undefined: 1
   std::array<LaneRef, 3> takes{};  // by Role
+  std::array<std::optional<Recall>, 3> recalls{};
   std::vector<Shaping> shapes;
   double tau = 1;
   std::vector<Temper> segment_tempers;
@@ -33,6 +34,7 @@ struct Program {
   size_t base_count = 1;                // base and its regional variants
   std::vector<Blend> blends;
   std::vector<Capture> captures;
+  std::vector<Store> stores;
   std::optional<Rewrite> rewrite;
   std::vector<size_t> edits;         // which declarations it was made of: equal lists are equal programs
   std::string text;                  // canonical, one line an edit

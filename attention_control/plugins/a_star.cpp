@@ -145,7 +145,7 @@ void AStar::declare(PlanBuilder& plan) {
        .decide = {}});
   plan.hooks.after_evaluation.push_back(
       [this](const Captures& captures, const Moment& moment, const std::vector<Lane>&) {
-        if (mask_source == MaskSource::previous_step && moment.stage == 0) remember(captures);
+        if (mask_source == MaskSource::previous_step && moment.begins_step) remember(captures);
       });
 }
 

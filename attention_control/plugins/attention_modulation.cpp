@@ -124,7 +124,7 @@ void AttentionModulation::declare(PlanBuilder& plan) {
   }
   plan.hooks.after_evaluation.push_back(
       [this](const Captures& captures, const Moment& moment, const std::vector<Lane>&) {
-        if (moment.stage == 0) remember(captures);
+        if (moment.begins_step) remember(captures);
       });
 }
 

@@ -96,7 +96,7 @@ void LocalBlend::declare(PlanBuilder& plan, const LocalBlendSettings& settings, 
 }
 
 void LocalBlend::collect(const Captures& captures, const Moment& moment) {
-  if (moment.pass != Pass::denoise || moment.stage != 0 || captures.at(maps_name).empty()) return;
+  if (moment.pass != Pass::denoise || !moment.begins_step || captures.at(maps_name).empty()) return;
   const std::vector<AttentionMap> totals = over_sites(captures.at(maps_name), words_.size());
   for (size_t m = 0; m < words_.size(); ++m) {
     const auto member = static_cast<int>(m);

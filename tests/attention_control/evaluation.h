@@ -25,6 +25,22 @@ inline std::vector<std::string> capture_names(const CompiledPlan& plan) {
   return {names.begin(), names.end()};
 }
 
+// What an inversion of one picture leaves in the bank at this step.
+inline void invert_into(Bank& bank, const CompiledPlan& plan, Moment moment, uint64_t seed) {
+  const RunShape& run = plan.run();
+  moment.pass = Pass::invert;
+  Captures captures;
+  AttentionContext context{.moment = moment,
+                           .lanes = {{.name = "cond", .begin = 0, .end = 1}},
+                           .plan = &plan,
+                           .captures = &captures,
+                           .bank = &bank};
+  for (const AttentionSite& site : run.sites) {
+    const Projections p = random_projections(run, site.depth, 1, seed + static_cast<uint64_t>(site.depth));
+    attend(site, run.tokens[static_cast<size_t>(site.depth)], p.q, p.k, p.v, context);
+  }
+}
+
 inline Evaluated evaluate(const CompiledPlan& plan, const Moment& moment, DType dtype, uint64_t seed) {
   const RunShape& run = plan.run();
   std::vector<Branch> branches{Branch::cond};
@@ -35,6 +51,7 @@ inline Evaluated evaluate(const CompiledPlan& plan, const Moment& moment, DType 
   const int64_t pictures = moment.pass == Pass::guide ? 1 : run.pictures;
   Captures captures;
   Bank bank;
+  if (plan.stores_at(moment.step)) invert_into(bank, plan, moment, seed + 500);
   AttentionContext context{.moment = moment,
                            .lanes = lanes_of(run, branches, pictures),
                            .plan = &plan,

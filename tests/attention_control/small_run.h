@@ -32,7 +32,7 @@ inline PromptTokens prompt_tokens(const std::string& text, int64_t length) {
   return out;
 }
 
-// Sites 0 self, 1 cross, 2 joint, 3 temporal.
+// Sites 0 self, 1 cross, 2 joint, 3 temporal. It may begin from an inverted picture.
 inline RunShape small_run(int steps = 10) {
   const TokenSegment image{.name = "image", .frames = 1, .height = 5, .width = 7};
   const TokenSegment text{.name = "text", .frames = 1, .height = 1, .width = 11};
@@ -52,6 +52,7 @@ inline RunShape small_run(int steps = 10) {
                  {.name = "target", .words = prompt_tokens("a green cat and a small dog", 11)}};
   run.steps = steps;
   run.pictures = 2;
+  run.source.stages.assign(static_cast<size_t>(steps), 1);
   run.height = 20;
   run.width = 28;
   return run;

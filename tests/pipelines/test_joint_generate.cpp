@@ -1,74 +1,41 @@
 // Whole pipelines of SD3 (with and without T5) and FLUX (dev and schnell) against diffusers on tiny random models:
 // generate, image to image, inpainting, true guidance, skip-layer guidance.
 #include <gtest/gtest.h>
-#include <unistd.h>
-
-#include <fstream>
-#include <map>
 
 #include "io/json.h"
-#include "io/preset_file.h"
 #include "io/safetensors.h"
 #include "kernels/core/error.h"
 #include "kernels/ops/view.h"
 #include "pipelines/conditioning.h"
-#include "pipelines/generate.h"
 #include "pipelines/joint_text.h"
+#include "tests/pipelines/joint_run.h"
 #include "tests/pipelines/parity_cases.h"
 #include "tests/support/compare.h"
 
 namespace heddle {
 namespace {
 
-const std::string root = std::string(HEDDLE_FIXTURES) + "/pipelines/joint/";
-
-Model& model_at(const std::string& folder) {
-  static std::map<std::string, std::unique_ptr<Model>> open;
-  auto& slot = open[folder];
-  if (!slot) slot = std::make_unique<Model>(folder, DType::f32);
-  return *slot;
-}
-
-// Names of files in a case are relative to the fixtures.
-std::string resolved(std::string text) {
-  const std::pair<const char*, const char*> files[] = {{"noise: noise\n", "noise.safetensors\n"},
-                                                       {"noise: noise_packed\n", "noise_packed.safetensors\n"}};
-  for (const auto& [line, file] : files) {
-    const size_t at = text.find(line);
-    if (at != std::string::npos) text.replace(at, std::string(line).size(), "noise: " + root + file);
-  }
-  for (const std::string name : {"source.png", "mask.png"}) {
-    const size_t at = text.find(": " + name);
-    if (at != std::string::npos) text.insert(at + 2, root);
-  }
-  return text;
-}
-
-RunResult run(const std::string& model, const std::string& lines) {
-  const std::string path = ::testing::TempDir() + "heddle_joint_" + std::to_string(getpid()) + ".yaml";
-  const char* size = lines.find("size:") == std::string::npos ? "size: [24, 16]\n" : "";
-  std::ofstream(path) << "heddle: 1\nmodel: " << root << model << "\nseed: 3\n" << size << resolved(lines);
-  const Preset preset = read_preset(path, {}, {});
-  return generate(preset, path, model_at(root + model), {});
-}
+using testing::joint_model;
+using testing::joint_run;
 
 class JointParity : public ::testing::TestWithParam<Json> {};
 
 TEST_P(JointParity, FinalLatentsAndPictureAgreeWithDiffusers) {
-  static const TensorMap expected = read_safetensors(root + "expected.safetensors");
+  static const TensorMap expected = read_safetensors(testing::joint_root + "expected.safetensors");
   const std::string name = GetParam().get<std::string>("name");
-  const RunResult result = run(GetParam().get<std::string>("model"), GetParam().get<std::string>("preset"));
+  const RunResult result = joint_run(GetParam().get<std::string>("model"), GetParam().get<std::string>("preset"));
   EXPECT_LE(testing::error_over_std(result.latents, expected.at(name + ".latents")), 2e-3);
   EXPECT_LE(testing::error_over_std(result.image, expected.at(name + ".image")), 2e-3);
 }
 
-INSTANTIATE_TEST_SUITE_P(Fixtures, JointParity, ::testing::ValuesIn(testing::parity_cases(root)), testing::case_name);
+INSTANTIATE_TEST_SUITE_P(Fixtures, JointParity, ::testing::ValuesIn(testing::parity_cases(testing::joint_root)),
+                         testing::case_name);
 
 const std::string prompt = "prompt: a cat\ntext: {max_sequence_length: 8}\n";
 
 TEST(JointGenerate, WhatIsLeftOpenIsTheFamilysOwn) {
   const auto defaults = [](const std::string& model, const std::string& lines) {
-    return run(model, "prompt: a cat\n" + lines).preset;
+    return joint_run(model, "prompt: a cat\n" + lines).preset;
   };
   const std::string short_text = "text: {max_sequence_length: 8}\n";
   Preset preset = defaults("sd3", short_text);
@@ -84,7 +51,7 @@ TEST(JointGenerate, WhatIsLeftOpenIsTheFamilysOwn) {
 
 ErrorCode code_of(const std::string& model, const std::string& lines) {
   try {
-    run(model, prompt + lines);
+    joint_run(model, prompt + lines);
   } catch (const Error& error) {
     return error.code();
   }
@@ -99,7 +66,7 @@ TEST(JointGenerate, RefusesWhatTheFamilyHasNoUseFor) {
   EXPECT_EQ(code_of("sd3", "sampler: {skip_layer_guidance: {layers: [3]}}\n"), ErrorCode::usage);
   EXPECT_EQ(code_of("sd3", "sampler: {guidance: 1, skip_layer_guidance: {layers: [0]}}\n"), ErrorCode::usage);
   EXPECT_EQ(code_of("flux", "sampler: {name: ddim}\n"), ErrorCode::usage);
-  EXPECT_EQ(code_of("flux", "noise: " + root + "noise.safetensors\n"), ErrorCode::input);
+  EXPECT_EQ(code_of("flux", "noise: " + testing::joint_root + "noise.safetensors\n"), ErrorCode::input);
   EXPECT_EQ(code_of("flux", "size: [18, 16]\n"), ErrorCode::usage);
 }
 
@@ -112,7 +79,7 @@ TextSettings text_of(int length) {
 TEST(JointGenerate, RefusesSettingsOfTextThatT5DoesNotTake) {
   const auto code = [](const std::string& model, const TextSettings& settings) {
     try {
-      check_text_settings(model_at(root + model), settings);
+      check_text_settings(joint_model(model), settings);
     } catch (const Error& error) {
       return error.code();
     }
@@ -136,17 +103,17 @@ TEST(JointGenerate, RefusesSettingsOfTextThatT5DoesNotTake) {
 TEST(JointGenerate, WordsStandInEveryPartOfTheText) {
   const std::string text = "a photo of the cat, 3 hats";
   const TextSettings settings = text_of(40);
-  const PromptTokens sd3 = prompt_tokens(model_at(root + "sd3"), text, settings, 77 + 40);
+  const PromptTokens sd3 = prompt_tokens(joint_model("sd3"), text, settings, 77 + 40);
   const std::vector<int64_t> cat = sd3.find("cat", "test");
   EXPECT_LT(cat.front(), 77);
   EXPECT_GE(cat.back(), 77);
-  const PromptTokens flux = prompt_tokens(model_at(root + "flux"), text, settings, 40);
+  const PromptTokens flux = prompt_tokens(joint_model("flux"), text, settings, 40);
   std::vector<int64_t> of_t5;
   for (const int64_t position : cat) {
     if (position >= 77) of_t5.push_back(position - 77);
   }
   EXPECT_EQ(flux.find("cat", "test"), of_t5);
-  const PromptTokens none = prompt_tokens(model_at(root + "sd3_no_t5"), text, settings, 77 + 40);
+  const PromptTokens none = prompt_tokens(joint_model("sd3_no_t5"), text, settings, 77 + 40);
   EXPECT_LT(none.find("cat", "test").back(), 77);
   for (const PromptToken& token : sd3.tokens) EXPECT_NE(text[token.begin], ' ');
 }
@@ -156,7 +123,7 @@ TEST(JointGenerate, LongPromptsAreChunksOfClipBeforeT5) {
   for (int i = 0; i < 90; ++i) text += "cat ";
   TextSettings settings = text_of(16);
   settings.long_prompts = LongPrompts::chunks;
-  Model& model = model_at(root + "sd3");
+  Model& model = joint_model("sd3");
   const EncodedText states = encode_text(model, {.prompts = {text}, .negatives = {}, .settings = settings});
   EXPECT_EQ(states.cond.text.dim(1), 2 * 77 + 16);
   EXPECT_EQ(states.uncond.text.shape(), states.cond.text.shape());

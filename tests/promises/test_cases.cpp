@@ -134,11 +134,9 @@ TEST(Promises, ThatShipMakePresets) {
     EXPECT_EQ(spec.name, name);
     for (const CaseGroup& group : spec.groups) {
       for (int i = 0; i < 5; ++i) {
-        const auto words = case_words(draw_case(world(), group, i));
-        for (const auto& over : {spec.plain, spec.method}) {
-          YamlNode tree = spec.preset;
-          if (over) tree.entries.insert(tree.entries.end(), over->entries.begin(), over->entries.end());
-          const YamlNode node = with_words(tree, words);
+        const Case wanted = draw_case(world(), group, i);
+        for (const auto& over : {spec.source, spec.plain, spec.method}) {
+          const YamlNode node = case_preset(spec, over, wanted, spec.source ? "source.png" : "");
           if (node.find("prompt") == nullptr && node.find("attention") == nullptr) continue;
           const Preset preset = preset_from_yaml(node, {.methods = method_names()});
           for (const AttentionEntry& entry : preset.attention) make_method(entry.name, entry.settings);

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "kernels/core/error.h"
 
 namespace heddle {
@@ -106,6 +108,29 @@ TEST(Metrics, EditsAgainstTheirSource) {
   // Pixels of objects do not count.
   pair.method->pictures[1].verdict.objects.push_back(object("unknown", "own", {0, 0, side, side}));
   EXPECT_FALSE(value("change_outside", pair, *pair.method));
+}
+
+TEST(Metrics, EditsOfAPictureThatBothRunsBeginFrom) {
+  Pair pair;
+  pair.wanted.subjects = {{.name = "car", .colour = "red"}};
+  pair.wanted.edited_subjects = {{.name = "car", .colour = "blue"}};
+  pair.wanted.background = pair.wanted.edited_background = "snow";
+  pair.wanted.edit = EditedPart::colour;
+  pair.source = Outcome{.pictures = {picture({object("car", "red", {8, 8, 24, 24})}, "snow")}};
+  pair.plain = Outcome{.pictures = {picture({object("car", "blue", {1, 8, 17, 24})}, "snow", 151)}};
+  pair.method = Outcome{.pictures = {picture({object("car", "blue", {8, 8, 24, 24})}, "snow", 110)}};
+  EXPECT_NEAR(*value("background_psnr", pair, *pair.method), 20 * std::log10(25.5), 1e-9);
+  EXPECT_NEAR(*value("background_psnr", pair, pair.plain), 20 * std::log10(5), 1e-9);
+  EXPECT_EQ(value("background_psnr", pair, *pair.source), 100) << "the same picture";
+  EXPECT_EQ(value("edited_in_place", pair, *pair.method), 1);
+  EXPECT_EQ(value("edited", pair, pair.plain), 1);
+  EXPECT_EQ(value("edited_in_place", pair, pair.plain), 0) << "14 dB";
+  EXPECT_EQ(value("edited_in_place", pair, *pair.source), 0) << "nothing was edited";
+  EXPECT_EQ(value("place_kept", pair, *pair.method), 1);
+  EXPECT_EQ(value("place_kept", pair, pair.plain), 0);
+  pair.source->pictures[0].verdict.objects[0].colour = "green";
+  for (const char* metric : {"edited", "background_psnr", "edited_in_place"})
+    EXPECT_FALSE(value(metric, pair, *pair.method)) << "a source that does not show a red car";
 }
 
 TEST(Metrics, SetsShareAStyle) {

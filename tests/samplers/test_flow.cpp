@@ -170,6 +170,21 @@ TEST(Flow, MomentsOfBothDirections) {
   EXPECT_EQ(seen_by("fireflow", true), (std::vector<Seen>{{2, 0, 0}, {2, 1, 10}, {1, 1, 30}, {0, 1, 50}}));
 }
 
+// Turns between steps are taken where steps begin and end, whatever their stages.
+TEST(Flow, EvaluationsSayWhereStepsBeginAndEnd) {
+  struct Row {
+    const char* sampler;
+    std::string marks;  // of each evaluation: [ begins its step, ] ends it
+  };
+  for (const Row& row :
+       {Row{"euler", "[][][]"}, Row{"rf2", "[ ][ ][ ]"}, Row{"heun", "[ ][ ][]"}, Row{"fireflow", "[ ][][]"}}) {
+    std::string marks;
+    for (const Evaluation& at : schedule_of(row.sampler, 3).evaluations)
+      marks += std::string(at.begins_step ? "[" : " ") + (at.ends_step ? "]" : "");
+    EXPECT_EQ(marks, row.marks) << row.sampler;
+  }
+}
+
 // states[i] stands at the level before evaluation i of the run.
 TEST(Flow, InvertedStatesLieOnTheRunsLevels) {
   for (const std::string sampler : {"euler", "heun", "rf2", "fireflow"}) {

@@ -140,6 +140,33 @@ TEST(FlowEditing, OnePromptForBothLeavesThePicture) {
             2e-6);
 }
 
+// Where a network of the target alone is given, the source's half is left out of the steps that do not need it.
+TEST(FlowEditing, AsksTheTargetAloneWhereItSamples) {
+  const Schedule schedule = schedule_of("euler", 10);
+  int pairs = 0, alone = 0;
+  const Denoise both = [&](const Tensor& x, const Evaluation& at) {
+    ++pairs;
+    return of_both(x, at);
+  };
+  const Denoise target = [&](const Tensor& x, const Evaluation& at) {
+    ++alone;
+    return slice(of_both(concat({x, x}, 0), at), 0, x.dim(0), 2 * x.dim(0));
+  };
+  const auto run = [&](const Denoise& one) {
+    return flow_edit(both, normals(3),
+                     {.schedule = schedule,
+                      .n_max = 7,
+                      .n_min = 2,
+                      .noise = [](const Shape& s) { return Tensor::full(s, 0.5f); },
+                      .target = one});
+  };
+  const std::vector<float> expected = run({}).to_vector();
+  pairs = 0;
+  EXPECT_EQ(run(target).to_vector(), expected);
+  EXPECT_EQ(pairs, 5);
+  EXPECT_EQ(alone, 2);
+}
+
 TEST(FlowEditing, CountsCallsAndNoises) {
   int calls = 0, draws = 0, steps = 0;
   const Denoise counted = [&](const Tensor& x, const Evaluation& at) {

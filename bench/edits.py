@@ -1,0 +1,78 @@
+"""Editors of flow models side by side, and the curve over inject_steps: the promises of presets/promises with fewer pairs or other settings.
+
+    python bench/edits.py --heddle build/heddle [--pairs 64] [--editors rf_edit fireflow rf_inversion flow_edit] [--inject-steps 0 1 2 3 5 8 12]
+                          [--model emoji-mmdit]
+
+Each editor is measured by `heddle promise` on two groups of cases: another colour, another animal. Prints a line for each editor and group, then for
+each count of inject_steps of rf_edit: share edited, PSNR outside objects, share of both (25 dB), share in its place, seconds of a run's steps.
+"""
+import argparse
+import json
+import math
+import subprocess
+import tempfile
+from pathlib import Path
+
+import yaml
+
+PROMISES = Path(__file__).resolve().parents[1] / "presets" / "promises"
+SHOWN = ["edited", "background_psnr", "edited_in_place", "place_kept"]
+
+
+def wilson(values: list[float]) -> tuple[float, float]:
+    """The 95 % interval of a rate."""
+    n, p, z = len(values), sum(values) / len(values), 1.959964
+    middle, half = (p + z * z / (2 * n)) / (1 + z * z / n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    return middle - half, middle + half
+
+
+def numbers(text: str) -> list[float]:
+    """A record's values; where the question did not arise there is none."""
+    return [float(v) for v in text.split(",") if v]
+
+
+def cell(metric: str, values: list[float]) -> str:
+    if not values:
+        return "-"
+    mean = sum(values) / len(values)
+    if metric == "background_psnr":
+        return f"{mean:.1f} dB"
+    low, high = wilson(values)
+    return f"{100 * mean:.0f} % [{100 * low:.0f}, {100 * high:.0f}]"
+
+
+def measure(args, name: str, promise: dict, label: str) -> None:
+    """One promise; the plain runs beside it are the same for all."""
+    with tempfile.TemporaryDirectory() as folder:
+        promise = dict(promise, world=str(PROMISES / "emoji-world"))
+        promise["preset"]["model"] = args.model
+        path = Path(folder) / f"{name}.yaml"
+        path.write_text(yaml.safe_dump(promise, sort_keys=False))
+        subprocess.run([args.heddle, "promise", path, "--pairs", str(args.pairs), "--report", folder], check=True, stdout=subprocess.DEVNULL)
+        record = json.loads((Path(folder) / "promises" / f"{name}.json").read_text())
+    for group in record["groups"]:
+        values = {m["metric"]: numbers(m["method"]) for m in group["metrics"]}
+        seconds = numbers(group["method_seconds"])
+        cells = [cell(m, values[m]) for m in SHOWN] + [f"{sum(seconds) / len(seconds):.2f} s", str(len(values["edited"]))]
+        print("| " + " | ".join([label, group["name"]] + cells) + " |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--heddle", default="build/heddle")
+    parser.add_argument("--model", default="emoji-mmdit")
+    parser.add_argument("--pairs", type=int, default=64, help="of each group")
+    parser.add_argument("--editors", nargs="*", default=["rf_edit", "fireflow", "rf_inversion", "flow_edit"])
+    parser.add_argument("--inject-steps", nargs="*", type=int, default=[0, 1, 2, 3, 5, 8, 12], help="of rf_edit's 25")
+    args = parser.parse_args()
+    print("| editor | cases | edited | outside objects | both | in its place | steps | pairs |\n|" + " --- |" * 8)
+    for name in args.editors:
+        measure(args, name, yaml.safe_load((PROMISES / f"{name}.yaml").read_text()), name)
+    for count in args.inject_steps:
+        promise = yaml.safe_load((PROMISES / "rf_edit.yaml").read_text())
+        promise["method"]["attention"][0]["rf_edit"]["inject_steps"] = count
+        measure(args, "rf_edit", promise, f"rf_edit, inject_steps {count}")
+
+
+if __name__ == "__main__":
+    main()
