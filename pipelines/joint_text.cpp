@@ -24,25 +24,32 @@ int64_t put_clip_tokens(PromptTokens& out, const ClipTokenizer& tokenizer, const
                                                         .long_prompts = settings.long_prompts == LongPrompts::chunks});
   int64_t position = 0;
   for (const PromptChunk& chunk : chunks) {
+    const auto length = static_cast<int64_t>(chunk.ids.size());
+    PromptPart part{.begin = position, .first = position + 1, .end = 0, .stop = position + length};
     for (size_t i = 0; i < chunk.ids.size(); ++i, ++position) {
       const Piece& piece = chunk.pieces[i];
       if (piece.begin < piece.end) out.tokens.push_back({position, piece.begin, piece.end, chunk.ids[i]});
-      if (out.end == 0 && i > 0 && piece.begin == piece.end && chunk.ids[i] == tokenizer.eos()) out.end = position;
+      if (part.end == 0 && i > 0 && piece.begin == piece.end && chunk.ids[i] == tokenizer.eos()) part.end = position;
     }
+    if (out.end == 0) out.end = part.end;
+    out.parts.push_back(part);
   }
   return position;
 }
 
 void put_t5_tokens(PromptTokens& out, const T5Tokenizer& tokenizer, int64_t first) {
   const PaddedText padded = tokenizer.encode_padded(out.text, out.length - first);
+  PromptPart part{.begin = first, .first = first, .end = first, .stop = out.length};
   for (size_t i = 0; i < padded.ids.size(); ++i) {
     const Piece& piece = padded.pieces[i];
     const int64_t position = first + static_cast<int64_t>(i);
     const size_t begin = first_of_word(out.text, piece);
     if (begin < piece.end) out.tokens.push_back({position, begin, piece.end, piece.id});
-    if (out.end == 0 && padded.mask[i] == 1 && piece.begin == piece.end && piece.id == tokenizer.eos())
-      out.end = position;
+    const bool ends = padded.mask[i] == 1 && piece.begin == piece.end && piece.id == tokenizer.eos();
+    if (ends && part.end == first) part.end = position;
   }
+  if (out.end == 0) out.end = part.end;
+  out.parts.push_back(part);
 }
 
 }  // namespace
@@ -83,8 +90,13 @@ PromptTokens prompt_tokens(Model& model, const std::string& text, const TextSett
   int64_t clip = 0;
   if (model.family() != Family::flux) clip = put_clip_tokens(out, model.tokenizers().front(), settings);
   // Where another text of the batch had more chunks of CLIP's, T5's states stand behind those.
-  const int64_t t5 = t5_length(model, settings);
-  if (model.has_t5()) put_t5_tokens(out, model.t5_tokenizer(), std::max(clip, length - t5));
+  const int64_t t5 = std::max(clip, length - t5_length(model, settings));
+  if (t5 > clip) out.parts.push_back({.begin = clip, .first = clip, .end = clip, .stop = t5});
+  if (model.has_t5()) {
+    put_t5_tokens(out, model.t5_tokenizer(), t5);
+  } else if (length > t5) {
+    out.parts.push_back({.begin = t5, .first = t5, .end = t5, .stop = length});
+  }
   return out;
 }
 

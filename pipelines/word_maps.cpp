@@ -6,6 +6,7 @@
 #include <cmath>
 #include <filesystem>
 
+#include "attention_control/plugins/image_text.h"
 #include "io/image_tensor.h"
 #include "io/png.h"
 #include "io/safetensors.h"
@@ -59,40 +60,44 @@ std::string file_word(const std::string& word) {
 
 }  // namespace
 
+// Pieces that touch are one word. Another encoder's pieces belong to the words whose bytes they cover.
+std::vector<WordMaps::Word> WordMaps::words_of(const PromptTokens& prompt, std::vector<int64_t>& columns) {
+  std::vector<Word> words;
+  for (const PromptToken& token : prompt.tokens) {
+    const std::string piece = prompt.text.substr(token.begin, token.end - token.begin);
+    if (!std::ranges::any_of(piece, [](unsigned char c) { return is_word_byte(c); })) continue;
+    auto word = std::ranges::find_if(words, [&](const Word& w) { return token.begin < w.end && token.end > w.begin; });
+    const bool touches = !words.empty() && token.begin == words.back().end;
+    if (word == words.end() && touches && is_word_byte(static_cast<unsigned char>(piece.front()))) {
+      word = std::prev(words.end());
+      word->text += piece;
+      word->end = token.end;
+    } else if (word == words.end()) {
+      word = words.insert(words.end(), {piece, token.begin, token.end, {}});
+    }
+    word->columns.push_back(static_cast<int64_t>(columns.size()));
+    columns.push_back(token.position);
+  }
+  for (size_t i = 0, seen = 1; i < words.size(); ++i, seen = 1) {
+    for (size_t j = 0; j < i; ++j)
+      seen += words[j].text == words[i].text || words[j].text.starts_with(words[i].text + "#") ? 1 : 0;
+    if (seen > 1) words[i].text += "#" + std::to_string(seen);
+  }
+  return words;
+}
+
 void WordMaps::declare(PlanBuilder& plan) {
   const RunShape& run = plan.run();
   height_ = run.height, width_ = run.width, pictures_ = run.pictures;
   sums_.resize(run.members.size() * static_cast<size_t>(pictures_));
   weights_.resize(sums_.size());
   std::vector<std::vector<int64_t>> keys;
-  for (const Member& member : run.members) {
-    std::vector<Word>& words = words_.emplace_back();
-    std::vector<int64_t>& columns = keys.emplace_back();
-    size_t end = 0;
-    for (const PromptToken& token : member.words.tokens) {
-      const std::string piece = member.words.text.substr(token.begin, token.end - token.begin);
-      if (!std::ranges::any_of(piece, [](unsigned char c) { return is_word_byte(c); })) continue;
-      if (words.empty() || token.begin > end || !is_word_byte(static_cast<unsigned char>(piece.front())))
-        words.push_back({piece, {}});
-      else if (token.begin == end)
-        words.back().text += piece;
-      end = std::max(end, token.end);
-      words.back().columns.push_back(static_cast<int64_t>(columns.size()));
-      columns.push_back(token.position);
-    }
-    for (size_t i = 0, seen = 1; i < words.size(); ++i, seen = 1) {
-      for (size_t j = 0; j < i; ++j)
-        seen += words[j].text == words[i].text || words[j].text.starts_with(words[i].text + "#") ? 1 : 0;
-      if (seen > 1) words[i].text += "#" + std::to_string(seen);
-    }
-  }
-  for (const SiteScope& site : plan.sites({.kinds = {AttentionKind::cross}, .names = {}, .text = "cross-attention"})) {
-    for (int m = 0; m < static_cast<int>(keys.size()); ++m) {
-      if (keys[static_cast<size_t>(m)].empty()) continue;
-      site.lane(Branch::cond)
-          .member(m)
-          .passes({Pass::denoise})
-          .declare(Capture{.name = "save_maps", .keys = keys[static_cast<size_t>(m)], .optional = true});
+  for (const Member& member : run.members) words_.push_back(words_of(member.words, keys.emplace_back()));
+  for (const SiteScope& site : text_sites(plan)) {
+    for (size_t m = 0; m < keys.size(); ++m) {
+      if (keys[m].empty()) continue;
+      capture_words(site.lane(Branch::cond).member(static_cast<int>(m)).passes({Pass::denoise}),
+                    {.name = "save_maps", .keys = keys[m], .optional = true}, run.members[m].words);
     }
   }
   plan.hooks.after_evaluation.push_back(
@@ -101,10 +106,11 @@ void WordMaps::declare(PlanBuilder& plan) {
 
 void WordMaps::collect(const Captures& captures) {
   for (const AttentionMap& map : captures.at("save_maps")) {
-    const TokenSegment& grid = map.tokens.query.front();
+    const TokenSegment& grid = image_grid(map.tokens);
+    const Tensor values = image_rows(map);
     for (int64_t row = 0; row < map.lane.rows(); ++row) {
       const auto at = static_cast<size_t>(map.lane.member * pictures_ + map.lane.picture + row);
-      const Tensor one = reshape(slice(map.values, 0, row, row + 1), {1, grid.height, grid.width, map.values.dim(2)});
+      const Tensor one = reshape(slice(values, 0, row, row + 1), {1, grid.height, grid.width, values.dim(2)});
       const Tensor part = scale(resize_bilinear(one, height_, width_), static_cast<double>(map.site.heads));
       sums_[at] = sums_[at].defined() ? add(sums_[at], part) : part;
       weights_[at] += static_cast<double>(map.site.heads);

@@ -1,5 +1,5 @@
-// Where each word of a prompt looked: cross-attention summed over heads, sites and steps, as DAAM (Tang et al. 2022,
-// arXiv 2210.04885) does, for any run.
+// Where each word of a prompt was looked at: attention of the image to text summed over heads, sites and steps, as DAAM
+// (Tang et al. 2022, arXiv 2210.04885) does, for any run.
 #pragma once
 
 #include <map>
@@ -16,10 +16,12 @@ namespace heddle {
 struct WordMap {
   std::string word;  // "cat", "cat#2"
   int64_t picture = 0;
-  Tensor map;  // [h,w] f32 on the latents' grid: mean probability over heads, sites and steps, bilinear between grids
+  // [h,w] f32 on the latents' grid: mean probability over heads, sites and steps, bilinear between grids. At joint
+  // sites among the prompt's keys alone, and the places that a word has by two encoders add up.
+  Tensor map;
 };
 
-// A method that only reads: it captures the words' columns at every cross-attention of the conditional branch. Between
+// A method that only reads: it captures the words' columns wherever the conditional branch looks at text. Between
 // steps it keeps one map of the latents' size for each word and picture (64x64 latents, 20 words: 320 KiB a picture).
 class WordMaps final : public Method {
  public:
@@ -29,8 +31,10 @@ class WordMaps final : public Method {
  private:
   struct Word {
     std::string text;
+    size_t begin = 0, end = 0;     // bytes of the prompt
     std::vector<int64_t> columns;  // among the captured ones
   };
+  static std::vector<Word> words_of(const PromptTokens& prompt, std::vector<int64_t>& columns);
   void collect(const Captures& captures);
 
   std::vector<std::vector<Word>> words_;  // of each member

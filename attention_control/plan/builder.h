@@ -62,8 +62,10 @@ class SiteScope {
 // Which sites; conditions that are not given do not restrict.
 struct SiteSelect {
   std::vector<AttentionKind> kinds;
-  int64_t query_tokens = 0;        // exactly so many queries
-  std::vector<std::string> names;  // exactly these, or those that begin with "NAME."
+  int64_t query_tokens = 0;  // exactly so many queries
+  // Exactly these, those that begin with "NAME.", or shares of depth: "0.4..0.6" is the blocks from floor(0.4 n) to
+  // before ceil(0.6 n) of the n that have such sites, "0.5..0.5" the middle one.
+  std::vector<std::string> names;
   std::function<bool(const SiteScope&)> also = {};
   std::string text;  // for the error: "self-attention of at most 256 tokens"
 };

@@ -59,7 +59,8 @@ struct Phrase {
     return "blend " + number(b.weight) + " of " + lane_text(b.lane) + (b.region.defined() ? " in a region" : "");
   }
   std::string operator()(const Capture& c) const {
-    return "capture " + c.name + ", " + keys_text(c.keys) + (c.raw ? ", raw" : "") +
+    return "capture " + c.name + ", " + keys_text(c.keys) +
+           (c.within.empty() ? "" : " among " + std::to_string(c.within.size())) + (c.raw ? ", raw" : "") +
            (c.mean_over_heads ? "" : ", each head");
   }
   std::string operator()(const Keep& k) const { return "keep " + k.slot + (k.text.empty() ? "" : " (" + k.text + ")"); }

@@ -82,10 +82,12 @@ struct Blend {
   double weight = 1;
   Tensor region = {};
 };
-// Columns of the map, read into captures. `raw`: of the network's own attention, before any edit.
+// Columns of the map, read into captures. `raw`: of the network's own attention, before any edit. `within`: each head's
+// probabilities among these keys alone, as if its softmax had no others.
 struct Capture {
   std::string name;
-  std::vector<int64_t> keys;  // positions among the site's keys
+  std::vector<int64_t> keys;         // positions among the site's keys
+  std::vector<int64_t> within = {};  // empty: all
   bool mean_over_heads = true;
   bool raw = false;
   bool optional = false;  // where another method reuses the layer, this reads nothing instead of being refused

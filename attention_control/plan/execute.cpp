@@ -102,7 +102,7 @@ class ProgramRun {
 
   // The map of base and its variants in regions: each counts where its region is.
   void collect(const Capture& capture, const Softmaxed& done, const Tensor& region) {
-    Tensor columns = done.columns(capture.keys, capture.mean_over_heads);
+    Tensor columns = done.columns(capture);
     if (region.defined()) {
       const Shape shape = capture.mean_over_heads ? Shape{1, region.count(), 1} : Shape{1, 1, region.count(), 1};
       columns = multiply(columns, reshape(region, shape));
@@ -125,7 +125,7 @@ class ProgramRun {
     if (!program_.reads_raw()) return;
     const Softmaxed plain = reference_ ? reference_softmax({}, run_, nullptr) : fused_softmax({}, run_);
     for (const Capture& capture : program_.captures) {
-      if (capture.raw) publish(capture, plain.columns(capture.keys, capture.mean_over_heads));
+      if (capture.raw) publish(capture, plain.columns(capture));
     }
   }
 

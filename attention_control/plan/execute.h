@@ -64,8 +64,8 @@ double segment_factor(const BranchProgram& branch, const std::string& query, con
 
 struct Softmaxed {
   Tensor out;  // [R,Nq,H,Dv]
-  // Probabilities of the site's own keys before gains: [R,Nq,T] or [R,H,Nq,T].
-  std::function<Tensor(const std::vector<int64_t>& keys, bool mean_over_heads)> columns;
+  // Probabilities of the site's own keys before gains, as a capture asks for them: [R,Nq,T] or [R,H,Nq,T].
+  std::function<Tensor(const Capture& capture)> columns;
 };
 Softmaxed fused_softmax(const BranchProgram& branch, const LaneRun& lane);
 Softmaxed reference_softmax(const BranchProgram& branch, const LaneRun& lane, const Rewrite* rewrite);

@@ -1,6 +1,7 @@
 // A branch's softmax on the kernel: one call for each source and each pair of segments with a temperature of its own,
 // merged by log-sum-exp; columns by a second pass from the merged log-sum-exp. Nothing of size Nq x Nk is stored.
 #include <algorithm>
+#include <iterator>
 
 #include "attention_control/plan/execute.h"
 #include "kernels/ops/attention_columns.h"
@@ -16,13 +17,24 @@ struct Range {
   double factor = 1;  // on the scale, for ranges of keys
 };
 
-ScoreTerm part_of(const ScoreTerm& term, const Range& queries, const Range& keys) {
+Tensor picked(const Tensor& x, int axis, const Range& keys) {
+  return slice(x, axis, keys.begin, keys.end);
+}
+
+// Neighbours in order stay a view.
+Tensor picked(const Tensor& x, int axis, const std::vector<int64_t>& keys) {
+  const auto jump = std::ranges::adjacent_find(keys, [](int64_t a, int64_t b) { return b != a + 1; });
+  return jump == keys.end() ? slice(x, axis, keys.front(), keys.back() + 1) : gather(x, axis, keys);
+}
+
+template <typename Keys>
+ScoreTerm part_of(const ScoreTerm& term, const Range& queries, const Keys& keys) {
   ScoreTerm out = term;
   if (term.rows.dim(3) > 1) out.rows = slice(out.rows, 3, queries.begin, queries.end);
   if (term.key_class.defined()) {
-    out.key_class = slice(term.key_class, 1, keys.begin, keys.end);
+    out.key_class = picked(term.key_class, 1, keys);
   } else {
-    out.rows = slice(out.rows, 2, keys.begin, keys.end);
+    out.rows = picked(out.rows, 2, keys);
   }
   out.rows = contiguous(out.rows);
   return out;
@@ -76,10 +88,13 @@ class FusedSoftmax {
     return outs.size() == 1 ? outs[0] : concat(outs, 1);
   }
 
-  Tensor columns(const std::vector<int64_t>& keys, bool mean_over_heads) const {
+  Tensor columns(const Capture& capture) const {
     std::vector<Tensor> parts;
-    for (size_t g = 0; g < groups_.size(); ++g) parts.push_back(group_columns(g, keys, mean_over_heads));
-    return parts.size() == 1 ? parts[0] : concat(parts, mean_over_heads ? 1 : 2);
+    for (size_t g = 0; g < groups_.size(); ++g) {
+      const Tensor lse = capture.within.empty() ? lse_[g] : lse_within(groups_[g], capture.within);
+      parts.push_back(group_columns(groups_[g], capture, lse));
+    }
+    return parts.size() == 1 ? parts[0] : concat(parts, capture.mean_over_heads ? 1 : 2);
   }
 
  private:
@@ -113,9 +128,26 @@ class FusedSoftmax {
     return parts.size() == 1 ? parts[0] : merge_attention(parts);
   }
 
+  // Log-sum-exp of each query over `keys` alone: a softmax of its own, whose result nobody needs.
+  Tensor lse_within(const QueryGroup& group, const std::vector<int64_t>& keys) const {
+    const Tensor q = queries_of(group.queries);
+    std::vector<AttentionResult> parts;
+    for (const Range& run : group.keys) {
+      std::vector<int64_t> here;
+      std::ranges::copy_if(keys, std::back_inserter(here), [&](int64_t k) { return run.begin <= k && k < run.end; });
+      if (here.empty()) continue;
+      AttentionOptions o{.scale = in_.scale * run.factor, .causal = causal_, .terms = {}};
+      for (const ScoreTerm& term : in_.terms) o.terms.push_back(part_of(term, group.queries, here));
+      const Tensor k = picked(in_.k, 1, here);
+      parts.push_back(attention(q, k, k, o));
+    }
+    return parts.size() == 1 ? parts[0].lse : merge_attention(parts).lse;
+  }
+
   // Columns of the keys that lie in each run, then brought into the order asked.
-  Tensor group_columns(size_t g, const std::vector<int64_t>& keys, bool mean_over_heads) const {
-    const QueryGroup& group = groups_[g];
+  Tensor group_columns(const QueryGroup& group, const Capture& capture, const Tensor& lse) const {
+    const std::vector<int64_t>& keys = capture.keys;
+    const bool mean_over_heads = capture.mean_over_heads;
     const Tensor q = queries_of(group.queries);
     std::vector<Tensor> parts;
     std::vector<int64_t> order(keys.size());
@@ -128,8 +160,7 @@ class FusedSoftmax {
         which.keys.push_back(keys[i] - run.begin);
       }
       if (!which.keys.empty())
-        parts.push_back(
-            attention_columns(q, keys_of(in_.k, run), lse_[g], which, options(in_.terms, group.queries, run)));
+        parts.push_back(attention_columns(q, keys_of(in_.k, run), lse, which, options(in_.terms, group.queries, run)));
     }
     if (parts.size() == 1) return parts[0];
     return gather(concat(parts, -1), mean_over_heads ? 2 : 3, order);
@@ -147,7 +178,7 @@ class FusedSoftmax {
 Softmaxed fused_softmax(const BranchProgram& branch, const LaneRun& lane) {
   auto run = std::make_shared<FusedSoftmax>(branch, lane);
   const Tensor out = run->run();
-  return {out, [run](const std::vector<int64_t>& keys, bool mean) { return run->columns(keys, mean); }};
+  return {out, [run](const Capture& capture) { return run->columns(capture); }};
 }
 
 }  // namespace heddle

@@ -84,10 +84,13 @@ Softmaxed reference_softmax(const BranchProgram& branch, const LaneRun& lane, co
     maps.push_back(done.map);
     begin = end;
   }
+  const Tensor nothing = Tensor::full({}, 1e-30f);                  // queries that see none of the keys get 0
   const Tensor map = maps.size() == 1 ? maps[0] : concat(maps, 2);  // [R,H,Nq,Nk of all sources]
-  return {outs.size() == 1 ? outs[0] : concat(outs, 1), [map](const std::vector<int64_t>& keys, bool mean_over_heads) {
-            const Tensor columns = gather(map, 3, keys);
-            return mean_over_heads ? mean(columns, {1}) : columns;
+  return {outs.size() == 1 ? outs[0] : concat(outs, 1), [map, nothing](const Capture& capture) {
+            Tensor columns = gather(map, 3, capture.keys);
+            if (!capture.within.empty())
+              columns = divide(columns, maximum(sum(gather(map, 3, capture.within), {3}, Axes::keep), nothing));
+            return capture.mean_over_heads ? mean(columns, {1}) : columns;
           }};
 }
 

@@ -40,7 +40,9 @@ class Costs {
   int64_t extra_flops() const {
     const int64_t products = 2 * rows_ * queries_ * site_.heads * site_.head_dim;
     const int64_t calls = program_.calls() + (program_.reads_raw() ? 1 : 0);
-    return (calls - 1) * 2 * products * keys_ + (keys_read(false) + keys_read(true)) * products;
+    int64_t among = 0;  // softmaxes over some keys alone
+    for (const Capture& c : program_.captures) among += 2 * static_cast<int64_t>(c.within.size());
+    return (calls - 1) * 2 * products * keys_ + (keys_read(false) + keys_read(true) + among) * products;
   }
 
   // Terms, results that wait to be merged or summed, and maps.

@@ -198,7 +198,7 @@ class Merger {
   void put(const Blend& b, BranchProgram&) { program_->blends.push_back(b); }
   void put(const Capture& c, BranchProgram&) {
     const bool known = std::ranges::any_of(program_->captures, [&](const Capture& other) {
-      return other.name == c.name && other.keys == c.keys && other.raw == c.raw &&
+      return other.name == c.name && other.keys == c.keys && other.within == c.within && other.raw == c.raw &&
              other.mean_over_heads == c.mean_over_heads;
     });
     if (!known) program_->captures.push_back(c);

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "kernels/core/score_term.h"
@@ -25,6 +26,23 @@ inline int64_t token_count(const TokenLayout& layout) {
   int64_t total = 0;
   for (const TokenSegment& segment : layout) total += segment.tokens();
   return total;
+}
+
+// Places of tokens in a layout: [begin,end).
+struct TokenRange {
+  int64_t begin = 0, end = 0;
+  int64_t size() const { return end - begin; }
+  bool empty() const { return begin == end; }
+};
+
+// Of the named segment; empty where the layout has none.
+inline TokenRange range_of(const TokenLayout& layout, std::string_view name) {
+  int64_t begin = 0;
+  for (const TokenSegment& segment : layout) {
+    if (segment.name == name) return {begin, begin + segment.tokens()};
+    begin += segment.tokens();
+  }
+  return {};
 }
 
 // Facts known when the network is built. The grids follow from each input and travel beside it, in SiteTokens.

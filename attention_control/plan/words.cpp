@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <iterator>
 
 #include "kernels/core/error.h"
 
@@ -45,6 +46,21 @@ std::vector<size_t> places(const std::string& text, const std::string& words) {
 }
 
 }  // namespace
+
+std::vector<PromptPart> PromptTokens::text_parts() const {
+  return parts.empty() ? std::vector<PromptPart>{{.begin = 0, .first = 1, .end = end, .stop = length}} : parts;
+}
+
+std::vector<std::vector<int64_t>> PromptTokens::by_part(const std::vector<int64_t>& positions) const {
+  std::vector<std::vector<int64_t>> out;
+  for (const PromptPart& part : text_parts()) {
+    std::vector<int64_t> here;
+    std::ranges::copy_if(positions, std::back_inserter(here),
+                         [&](int64_t at) { return part.begin <= at && at < part.stop; });
+    if (!here.empty()) out.push_back(std::move(here));
+  }
+  return out;
+}
 
 std::vector<int64_t> PromptTokens::find(std::string_view asked, const std::string& where) const {
   const auto [words, number] = split_number(asked);

@@ -57,6 +57,7 @@ using Grid = std::vector<std::vector<int>>;
 struct AStar final : Method {
   std::vector<TokenWords> concept_tokens;
   std::optional<int> attention_res;
+  std::vector<std::string> layers;
   double w_seg = 1, w_ret = 1, steps_fraction = 1;
   StepSize step_size;
   Binarize binarize;
@@ -67,8 +68,8 @@ struct AStar final : Method {
     using M = AStar;
     return {need("concept_tokens", &M::concept_tokens,
                  "the subjects: words of the prompt, token positions, or groups of them"),
-            opt("attention_res", &M::attention_res, range(1, 1024),
-                "side of the maps that are read; a quarter of the latents' side if not given"),
+            opt("attention_res", &M::attention_res, range(1, 1024), map_grid_help),
+            opt("layers", &M::layers, map_layers_help),
             opt("w_seg", &M::w_seg, range(0, 1000), "weight of keeping subjects apart"),
             opt("w_ret", &M::w_ret, range(0, 1000), "weight of keeping each where it was"),
             opt("steps_fraction", &M::steps_fraction, range(0, 1), "share of steps in which the latents are moved"),
@@ -89,9 +90,12 @@ struct AStar final : Method {
   void remember(const Captures& captures);
   void read_user_masks(const TokenSegment& grid, const std::string& where);
 
+  // Places in columns_ of one concept's words, for each encoder of text.
+  using Concept = std::vector<std::vector<int64_t>>;
+
   std::vector<std::vector<int64_t>> columns_;
-  std::vector<std::vector<std::vector<int64_t>>> concepts_;  // places in columns_, of each member
-  std::map<std::pair<int, int64_t>, Masks> masks_;           // of (member, picture), made in the step before
+  std::vector<std::vector<Concept>> concepts_;      // of each member
+  std::map<std::pair<int, int64_t>, Masks> masks_;  // of (member, picture), made in the step before
   Masks given_;
 };
 
@@ -119,21 +123,26 @@ void AStar::read_user_masks(const TokenSegment& grid, const std::string& where) 
 void AStar::declare(PlanBuilder& plan) {
   if (step_size.scale == 0 || (w_seg == 0 && w_ret == 0) || steps_fraction == 0) return;
   for (const Member& member : plan.run().members) {
-    columns_.push_back(word_columns(member.words, TextRange::to_last));
+    columns_.push_back(word_columns(member.words, text_range_of({}, plan.run(), plan.where())));
     concepts_.emplace_back();
-    for (const TokenWords& tokens : concept_tokens)
-      concepts_.back().push_back(
-          places_in(columns_.back(), tokens.positions(member.words, plan.where()), plan.where()));
+    for (const TokenWords& tokens : concept_tokens) {
+      Concept& one = concepts_.back().emplace_back();
+      for (const auto& part : member.words.by_part(tokens.positions(member.words, plan.where())))
+        one.push_back(places_in(columns_.back(), part, plan.where()));
+    }
   }
-  const std::vector<SiteScope> sites = cross_sites(plan, attention_res);
-  read_user_masks(sites.front().tokens().query.front(), plan.where());
+  const std::vector<SiteScope> sites = map_sites(plan, {attention_res, layers});
+  read_user_masks(image_grid(sites.front().tokens()), plan.where());
   const Steps steps = plan.steps(0, steps_fraction);
   for (const SiteScope& site : sites) {
     for (int m = 0; m < static_cast<int>(columns_.size()); ++m) {
-      const Capture looks{.name = "a_star", .keys = columns_[static_cast<size_t>(m)]};
+      const auto member = static_cast<size_t>(m);
+      const PromptTokens& prompt = plan.run().members[member].words;
+      const Capture looks{.name = "a_star", .keys = columns_[member]};
       const SiteScope here = site.lane(Branch::cond).member(m).during(steps);
-      here.passes({Pass::guide}).declare(looks);
-      if (mask_source == MaskSource::previous_step && w_ret > 0) here.passes({Pass::denoise}).declare(looks);
+      capture_words(here.passes({Pass::guide}), looks, prompt);
+      if (mask_source == MaskSource::previous_step && w_ret > 0)
+        capture_words(here.passes({Pass::denoise}), looks, prompt);
     }
   }
   plan.hooks.guides.push_back(
@@ -149,11 +158,18 @@ void AStar::declare(PlanBuilder& plan) {
       });
 }
 
+// The mean over a word's pieces; what two encoders say of a word adds up.
 std::vector<Tensor> AStar::concepts(const std::vector<AttentionMap>& maps, const Lane& lane, int64_t row) const {
   const Tensor words = softmax(scale(mean_map(maps, lane, row), 100));  // [Nq,T]
   std::vector<Tensor> out;
-  for (const std::vector<int64_t>& columns : concepts_[static_cast<size_t>(lane.member)])
-    out.push_back(mean(gather(words, 1, columns), {1}));
+  for (const Concept& one : concepts_[static_cast<size_t>(lane.member)]) {
+    Tensor map;
+    for (const std::vector<int64_t>& columns : one) {
+      const Tensor part = mean(gather(words, 1, columns), {1});
+      map = map.defined() ? add(map, part) : part;
+    }
+    out.push_back(map);
+  }
   return out;
 }
 

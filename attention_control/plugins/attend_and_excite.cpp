@@ -37,6 +37,7 @@ double share_of(const std::string& text) {
 struct AttendAndExcite final : Method {
   std::vector<TokenWords> subject_tokens;
   std::optional<int> attention_res;
+  std::vector<std::string> layers;
   double steps_fraction = 0.5;
   Named<double> thresholds{{{"0", 0.05}, {"0.2", 0.5}, {"0.4", 0.8}}};
   int max_refine_iters = 20;
@@ -44,14 +45,14 @@ struct AttendAndExcite final : Method {
   std::array<double, 2> scale_range{1.0, 0.5};
   StepRule step_rule = StepRule::sqrt;
   Smoothing smooth;
-  TextRange text_range = TextRange::to_last;
+  std::optional<TextRange> text_range;
 
   static Params<AttendAndExcite> params() {
     using M = AttendAndExcite;
     return {
         need("subject_tokens", &M::subject_tokens, "the subjects: words of the prompt or token positions"),
-        opt("attention_res", &M::attention_res, range(1, 1024),
-            "side of the maps that are read; a quarter of the latents' side if not given"),
+        opt("attention_res", &M::attention_res, range(1, 1024), map_grid_help),
+        opt("layers", &M::layers, map_layers_help),
         opt("steps_fraction", &M::steps_fraction, range(0, 1), "share of steps in which the latents are moved"),
         opt("thresholds", &M::thresholds, range(0, 1), "share of the run: peak that every subject must reach there"),
         opt("max_refine_iters", &M::max_refine_iters, range(0, 1000), "most updates at a threshold"),
@@ -59,19 +60,23 @@ struct AttendAndExcite final : Method {
         opt("scale_range", &M::scale_range, range(0, 10), "factors of the length at the first and last step"),
         opt("step_rule", &M::step_rule, "sqrt is the official code, linear the paper"),
         opt("smooth", &M::smooth, "smoothing of the maps"),
-        opt("text_range", &M::text_range, "tokens that compete: to_last for SD 1, to_eot for SD 2")};
+        opt("text_range", &M::text_range,
+            "tokens that compete: to_last for SD 1, to_eot for SD 2; not given: to_last, SD3 and FLUX to_eot")};
   }
 
   void declare(PlanBuilder& plan) override;
 
  private:
   Tensor loss(const Captures& captures) const;
-  Tensor subject_loss(const AttentionMap& map, const Tensor& words, size_t member, size_t subject) const;
+  Tensor subject_loss(const TokenSegment& grid, const Tensor& words, size_t member, size_t subject) const;
   Verdict decide(int step, int iteration, double loss);
   void guide(PlanBuilder& plan, const std::vector<SiteScope>& sites, Steps steps);
 
-  std::vector<std::vector<int64_t>> columns_;                // of each member
-  std::vector<std::vector<std::vector<int64_t>>> subjects_;  // places in columns_ of each member's subjects
+  // Places in columns_ of one subject's words, for each encoder of text.
+  using Subject = std::vector<std::vector<int64_t>>;
+
+  std::vector<std::vector<int64_t>> columns_;   // of each member
+  std::vector<std::vector<Subject>> subjects_;  // of each member
   std::vector<double> kernel_;
   std::map<int, double> peaks_;  // wanted at steps
   int altered_ = 0;              // steps before this one get an ordinary update
@@ -89,12 +94,15 @@ void AttendAndExcite::declare(PlanBuilder& plan) {
     fail(ErrorCode::usage, plan.where() + " smooth.kernel", "an odd side", std::to_string(smooth.kernel));
   kernel_ = smoothing_kernel(smooth.kernel, smooth.sigma, smooth.rule);
   for (const Member& member : plan.run().members) {
-    columns_.push_back(word_columns(member.words, text_range));
-    std::vector<std::vector<int64_t>>& subjects = subjects_.emplace_back();
-    for (const TokenWords& tokens : subject_tokens)
-      subjects.push_back(places_in(columns_.back(), tokens.positions(member.words, plan.where()), plan.where()));
+    columns_.push_back(word_columns(member.words, text_range_of(text_range, plan.run(), plan.where())));
+    std::vector<Subject>& subjects = subjects_.emplace_back();
+    for (const TokenWords& tokens : subject_tokens) {
+      Subject& subject = subjects.emplace_back();
+      for (const auto& part : member.words.by_part(tokens.positions(member.words, plan.where())))
+        subject.push_back(places_in(columns_.back(), part, plan.where()));
+    }
   }
-  const std::vector<SiteScope> sites = cross_sites(plan, attention_res);
+  const std::vector<SiteScope> sites = map_sites(plan, {attention_res, layers});
   altered_ = plan.steps(0, steps_fraction).end;
   guide(plan, sites, {0, altered_});
   for (const auto& [step, peak] : peaks_) {  // thresholds hold behind the ordinary updates, too
@@ -105,11 +113,9 @@ void AttendAndExcite::declare(PlanBuilder& plan) {
 void AttendAndExcite::guide(PlanBuilder& plan, const std::vector<SiteScope>& sites, Steps steps) {
   for (const SiteScope& site : sites) {
     for (int m = 0; m < static_cast<int>(columns_.size()); ++m) {
-      site.lane(Branch::cond)
-          .member(m)
-          .during(steps)
-          .passes({Pass::guide})
-          .declare(Capture{.name = "attend_and_excite", .keys = columns_[static_cast<size_t>(m)]});
+      const auto member = static_cast<size_t>(m);
+      capture_words(site.lane(Branch::cond).member(m).during(steps).passes({Pass::guide}),
+                    {.name = "attend_and_excite", .keys = columns_[member]}, plan.run().members[member].words);
     }
   }
   plan.hooks.guides.push_back(
@@ -131,7 +137,7 @@ Tensor AttendAndExcite::loss(const Captures& captures) const {
       const Tensor words = softmax(heddle::scale(mean_map(maps, lane, row), 100));  // [Nq,T]
       Tensor worst;
       for (size_t s = 0; s < subjects_[member].size(); ++s) {
-        const Tensor one = subject_loss(maps.front(), words, member, s);
+        const Tensor one = subject_loss(image_grid(maps.front().tokens), words, member, s);
         worst = worst.defined() ? maximum(worst, one) : one;
       }
       total = add(total, worst);
@@ -140,16 +146,20 @@ Tensor AttendAndExcite::loss(const Captures& captures) const {
   return total;
 }
 
-Tensor AttendAndExcite::subject_loss(const AttentionMap& map, const Tensor& words, size_t member,
+// A pixel sees the piece of the word that it sees best; what two encoders say of a word adds up.
+Tensor AttendAndExcite::subject_loss(const TokenSegment& grid, const Tensor& words, size_t member,
                                      size_t subject) const {
-  const TokenSegment& grid = map.tokens.query.front();
-  Tensor peak;
-  for (const int64_t column : subjects_[member][subject]) {
-    const Tensor one = reshape(slice(words, 1, column, column + 1), {words.dim(0)});
-    const Tensor top = max(heddle::smooth(one, grid.height, grid.width, kernel_), 0);
-    peak = peak.defined() ? maximum(peak, top) : top;
+  Tensor map;
+  for (const std::vector<int64_t>& part : subjects_[member][subject]) {
+    Tensor best;
+    for (const int64_t column : part) {
+      const Tensor one = reshape(slice(words, 1, column, column + 1), {words.dim(0)});
+      const Tensor smoothed = heddle::smooth(one, grid.height, grid.width, kernel_);
+      best = best.defined() ? maximum(best, smoothed) : smoothed;
+    }
+    map = map.defined() ? add(map, best) : best;
   }
-  return maximum(Tensor::zeros({}), add_constant(heddle::scale(peak, -1), 1));
+  return maximum(Tensor::zeros({}), add_constant(heddle::scale(max(map, 0), -1), 1));
 }
 
 // As the official code: while the loss that an update began from is above the threshold's, another update follows; then

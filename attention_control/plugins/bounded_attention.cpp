@@ -12,18 +12,23 @@
 namespace heddle {
 
 BoundedAttention::Tokens BoundedAttention::resolve(const Member& member, const std::string& where) const {
-  Tokens out{.subjects = {},
-             .nouns = {},
-             .looked = {},
-             .filtered = {},
-             .end = eos_token.value_or(static_cast<int>(member.words.end)),
-             .length = member.words.length};
-  std::set<int64_t> looked{out.end};
+  Tokens out{
+      .subjects = {}, .nouns = {}, .looked = {}, .filtered = {}, .ends = {}, .tail = {}, .length = member.words.length};
+  for (const PromptPart& part : member.words.text_parts()) {
+    if (part.end > part.begin) out.ends.insert(part.end);
+    for (int64_t key = part.end; joint_ && key < part.stop; ++key) out.tail.insert(key);
+  }
+  if (!joint_) out.ends = {member.words.end};
+  if (eos_token) out.ends = out.tail = {*eos_token};
+  out.tail.insert(out.ends.begin(), out.ends.end());
+  std::set<int64_t> looked = out.ends;
   for (size_t i = 0; i < subjects(); ++i) {
     out.subjects.push_back(subject_tokens[i].positions(member.words, where));
     looked.insert(out.subjects[i].begin(), out.subjects[i].end());
-    out.nouns.push_back(noun_tokens.empty() ? out.subjects[i].back()
-                                            : noun_tokens[i].positions(member.words, where).back());
+    out.nouns.emplace_back();
+    for (const auto& part :
+         member.words.by_part(noun_tokens.empty() ? out.subjects[i] : noun_tokens[i].positions(member.words, where)))
+      out.nouns.back().push_back(part.back());
   }
   out.looked.assign(looked.begin(), looked.end());
   TokenWords hidden;
@@ -39,6 +44,10 @@ BoundedAttention::Tokens BoundedAttention::resolve(const Member& member, const s
 // Stable Diffusion 1 and 2: middle and the first stage on the way up that attends. Stages of ten layers (SDXL): the
 // second to the seventh layer of the first such block, as the official code's 70 to 81.
 void BoundedAttention::choose_layers(const PlanBuilder& plan) {
+  if (joint_) {  // the same place in the depth of the network
+    for (auto* layers : {&loss_layers, &mask_layers}) *layers = layers_or(*layers, plan.run(), {}, "0.375..0.625");
+    return;
+  }
   std::string stage;
   std::vector<std::string> deep;
   for (const AttentionSite& site : plan.run().sites) {
@@ -79,6 +88,7 @@ void BoundedAttention::declare(PlanBuilder& plan) {
     }
     if (m.empty()) fail(ErrorCode::usage, where + " masks", "rows of 0 and 1", "an empty mask");
   }
+  joint_ = is_joint(plan.run());
   for (const Member& member : plan.run().members) tokens_.push_back(resolve(member, where));
   choose_layers(plan);
   guided_ = guidance.step_start == 0 && guidance.step_end == 0 ? 0 : plan.steps(0, guidance.steps_fraction).end;
@@ -88,44 +98,42 @@ void BoundedAttention::declare(PlanBuilder& plan) {
   if (follow_from_ < plan.run().steps) declare_refinement(plan);
 }
 
+namespace {
+
+std::vector<SiteScope> all_sites(PlanBuilder& plan, const std::vector<std::string>& layers) {
+  return plan.sites({.kinds = {AttentionKind::self, AttentionKind::cross, AttentionKind::joint},
+                     .names = layers,
+                     .text = "attention of the image"});
+}
+
+}  // namespace
+
 void BoundedAttention::declare_masks(PlanBuilder& plan) {
-  for (const SiteScope& site : plan.sites({.kinds = {AttentionKind::self}, .names = {}, .text = "self-attention"})) {
-    site.declare(AddScore{{.text = "mask other subjects",
+  for (const SiteScope& site : all_sites(plan, {})) {
+    const bool words_alone = image_text(site.tokens()).image_keys.empty();
+    (words_alone ? site.lane(Branch::cond) : site)
+        .declare(AddScore{{.text = words_alone ? "mask other subjects' words" : "mask other subjects",
                            .form = SegmentPair{},
-                           .at_run_time = [this](const TermPlace& place) { return self_mask(place); }}});
-  }
-  for (const SiteScope& site : plan.sites({.kinds = {AttentionKind::cross}, .names = {}, .text = "cross-attention"})) {
-    for (const bool guiding : {false, true}) {
-      site.lane(Branch::cond)
-          .passes({guiding ? Pass::guide : Pass::denoise})
-          .declare(AddScore{
-              {.text = "mask other subjects' words",
-               .form = SegmentPair{},
-               .at_run_time = [this, guiding](const TermPlace& place) { return cross_mask(place, guiding); }}});
-    }
+                           .at_run_time = [this](const TermPlace& place) { return mask(place); }}});
   }
 }
 
 void BoundedAttention::declare_loss(PlanBuilder& plan) {
-  const std::vector<SiteScope> sites =
-      plan.sites({.kinds = {AttentionKind::self, AttentionKind::cross}, .names = loss_layers, .text = "attention"});
-  for (const SiteScope& site : sites) {
-    const bool cross = site.site().kind == AttentionKind::cross;
+  for (const SiteScope& site : all_sites(plan, loss_layers)) {
+    const ImageText at = image_text(site.tokens());
+    const TokenSegment& grid = image_grid(site.tokens());
+    const std::vector<uint32_t> of = membership(first_regions(grid.height, grid.width));
     std::vector<int64_t> inside;
-    if (!cross) {
-      const TokenSegment& grid = site.tokens().query.front();
-      const std::vector<uint32_t> of = membership(first_regions(grid.height, grid.width));
-      for (size_t x = 0; x < of.size(); ++x) {
-        if (of[x] != 0) inside.push_back(static_cast<int64_t>(x));
-      }
+    for (size_t x = 0; x < of.size(); ++x) {
+      if (of[x] != 0) inside.push_back(static_cast<int64_t>(x));
     }
-    for (int m = 0; m < static_cast<int>(tokens_.size()); ++m) {
-      site.lane(Branch::cond)
-          .member(m)
-          .during({0, guided_})
-          .passes({Pass::guide})
-          .declare(Capture{.name = cross ? "bounded_attention.cross" : "bounded_attention.self",
-                           .keys = cross ? tokens_[static_cast<size_t>(m)].looked : inside});
+    for (size_t m = 0; m < tokens_.size(); ++m) {
+      const SiteScope here =
+          site.lane(Branch::cond).member(static_cast<int>(m)).during({0, guided_}).passes({Pass::guide});
+      if (!at.text_keys.empty())
+        capture_words(here, {.name = "bounded_attention.cross", .keys = tokens_[m].looked},
+                      plan.run().members[m].words);
+      if (!at.image_keys.empty()) capture_pixels(here, {.name = "bounded_attention.self", .keys = inside});
     }
   }
   plan.hooks.guides.push_back({.method = "bounded_attention",
@@ -144,22 +152,21 @@ void BoundedAttention::declare_loss(PlanBuilder& plan) {
 }
 
 void BoundedAttention::declare_refinement(PlanBuilder& plan) {
-  for (const SiteScope& site :
-       plan.sites({.kinds = {AttentionKind::self, AttentionKind::cross}, .names = mask_layers, .text = "attention"})) {
-    const TokenSegment& grid = site.tokens().query.front();
+  for (const SiteScope& site : all_sites(plan, mask_layers)) {
+    const ImageText at = image_text(site.tokens());
+    const TokenSegment& grid = image_grid(site.tokens());
     if (region_height_ == 0) region_height_ = grid.height, region_width_ = grid.width;
     if (grid.height != region_height_ || grid.width != region_width_)
       fail(ErrorCode::usage, plan.where() + " mask_layers", "layers of one resolution",
            site.site().name + " of another");
-    const bool cross = site.site().kind == AttentionKind::cross;
-    std::vector<int64_t> keys(static_cast<size_t>(cross ? 0 : grid.tokens()));
-    for (size_t i = 0; i < keys.size(); ++i) keys[i] = static_cast<int64_t>(i);
-    for (int m = 0; m < static_cast<int>(tokens_.size()); ++m) {
-      site.lane(Branch::cond)
-          .member(m)
-          .passes({Pass::denoise})
-          .declare(Capture{.name = cross ? "bounded_attention.nouns" : "bounded_attention.pixels",
-                           .keys = cross ? tokens_[static_cast<size_t>(m)].nouns : keys});
+    std::vector<int64_t> pixels(static_cast<size_t>(grid.tokens()));
+    for (size_t i = 0; i < pixels.size(); ++i) pixels[i] = static_cast<int64_t>(i);
+    for (size_t m = 0; m < tokens_.size(); ++m) {
+      const SiteScope here = site.lane(Branch::cond).member(static_cast<int>(m)).passes({Pass::denoise});
+      if (!at.text_keys.empty())
+        capture_words(here, {.name = "bounded_attention.nouns", .keys = tokens_[m].all_nouns()},
+                      plan.run().members[m].words);
+      if (!at.image_keys.empty()) capture_pixels(here, {.name = "bounded_attention.pixels", .keys = pixels});
     }
   }
   plan.hooks.after_evaluation.push_back(

@@ -1,5 +1,5 @@
 // Bounded Attention as a struct: its parameters, and what a run of it keeps. bounded_attention.cpp declares its edits,
-// bounded_maps.cpp makes the masks, the loss and the refined regions.
+// bounded_masks.cpp makes the masks, bounded_maps.cpp the loss and the refined regions.
 #pragma once
 
 #include <array>
@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "attention_control/plugins/image_text.h"
 #include "attention_control/plugins/regions.h"
 #include "attention_control/plugins/registry.h"
 #include "attention_control/plugins/token_words.h"
@@ -54,6 +55,7 @@ struct BoundedAttention final : Method {
   std::optional<int> eos_token;
   std::vector<MaskRows> masks;
   std::vector<std::string> loss_layers, mask_layers;
+  bool isolate_words = false;
   double cross_loss = 1.5, self_loss = 0.5;
   BoundedGuidance guidance;
   BoundedRefinement refine;
@@ -70,8 +72,12 @@ struct BoundedAttention final : Method {
             "the end token, hidden from the background; found if not given"),
         opt("masks", &M::masks, range(0, 1), "in place of boxes: rows of 0 and 1, one mask for each subject"),
         opt("loss_layers", &M::loss_layers,
-            "sites of the loss, or beginnings of names; middle and first way up if not given"),
-        opt("mask_layers", &M::mask_layers, "sites whose maps refine the regions; the first way up if not given"),
+            "sites of the loss, beginnings of names or shares of depth; middle and first way up, of a transformer "
+            "\"0.375..0.625\", if not given"),
+        opt("mask_layers", &M::mask_layers,
+            "sites whose maps refine the regions; the first way up, of a transformer \"0.375..0.625\", if not given"),
+        opt("isolate_words", &M::isolate_words,
+            "in joint attention a subject's words do not look at another subject's words either"),
         opt("cross_loss", &M::cross_loss, range(0, 1000), "weight of the loss on cross-attention"),
         opt("self_loss", &M::self_loss, range(0, 1000), "weight of the loss on self-attention"),
         opt("guidance", &M::guidance, "how the latents are moved"),
@@ -81,11 +87,12 @@ struct BoundedAttention final : Method {
   void declare(PlanBuilder& plan) override;
 
  private:
-  struct Tokens {  // of one member
-    std::vector<std::vector<int64_t>> subjects;
-    std::vector<int64_t> nouns, looked;  // looked: all subjects' tokens and the end token, ascending
-    std::set<int64_t> filtered;
-    int64_t end = 0, length = 0;
+  struct Tokens {                                       // of one member
+    std::vector<std::vector<int64_t>> subjects, nouns;  // a noun for each encoder of text
+    std::vector<int64_t> looked;                        // all subjects' tokens and the end tokens, ascending
+    std::set<int64_t> filtered, ends, tail;             // tail: end tokens and, in joint attention, padding
+    int64_t length = 0;
+    std::vector<int64_t> all_nouns() const;
   };
   using Picture = std::pair<int, int64_t>;  // member, picture
   struct Drawn {                            // sums over the denoising passes so far
@@ -104,11 +111,14 @@ struct BoundedAttention final : Method {
 
   std::vector<RegionMask> first_regions(int64_t height, int64_t width) const;
   std::vector<RegionMask> regions_at(const Picture& picture, const TokenSegment& grid) const;
-  std::vector<uint32_t> members_at(const TermPlace& place) const;
-  std::vector<TermForm> self_mask(const TermPlace& place) const;
-  std::vector<TermForm> cross_mask(const TermPlace& place, bool guiding) const;
+  std::vector<uint64_t> pixels_at(const TermPlace& place) const;
+  std::vector<uint64_t> words_at(const TermPlace& place) const;
+  bool sees(uint64_t query, uint64_t key, bool guiding) const;
+  std::vector<TermForm> mask(const TermPlace& place) const;
   Tensor loss(const Captures& captures) const;
+  Tensor own_columns(const AttentionMap& map, int64_t row, const Tokens& of, size_t subject, bool cross) const;
   Tensor subject_terms(const std::vector<AttentionMap>& maps, const Lane& lane, int64_t row, bool cross) const;
+  Tensor noun_columns(const AttentionMap& map) const;
   void collect(const Captures& captures);
   void follow();
 
@@ -116,6 +126,7 @@ struct BoundedAttention final : Method {
   std::map<Picture, Drawn> drawn_;
   int64_t region_height_ = 0, region_width_ = 0;  // the grid on which regions are refined
   int guided_ = 0, follow_from_ = 0;
+  bool joint_ = false;
 };
 
 }  // namespace heddle

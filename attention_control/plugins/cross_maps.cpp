@@ -3,7 +3,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
+#include <iterator>
+#include <set>
 
 #include "attention_control/plugins/grid_blur.h"
 #include "kernels/core/error.h"
@@ -13,37 +14,31 @@
 namespace heddle {
 namespace {
 
-int64_t longer_side(const SiteTokens& tokens) {
-  return std::max(tokens.query.front().height, tokens.query.front().width);
-}
-
-int64_t nearest_resolution(const RunShape& run, double wanted) {
-  int64_t best = 0;
-  for (size_t i = 0; i < run.sites.size(); ++i) {
-    if (run.sites[i].kind != AttentionKind::cross) continue;
-    const int64_t side = longer_side(run.tokens[i]);
-    if (best == 0 || std::abs(static_cast<double>(side) - wanted) < std::abs(static_cast<double>(best) - wanted))
-      best = side;
-  }
-  return best;
-}
-
-std::vector<SiteScope> cross_sites_of(PlanBuilder& plan, int64_t side) {
-  return plan.sites({.kinds = {AttentionKind::cross},
-                     .names = {},
-                     .also = [side](const SiteScope& s) { return longer_side(s.tokens()) == side; },
-                     .text = "cross-attention at a grid of " + std::to_string(side)});
+// Sites of the grid that is asked for, or else nearest to `wanted`.
+std::vector<SiteScope> sites_at(PlanBuilder& plan, const MapSites& choice, double wanted) {
+  const std::vector<SiteScope> all = text_sites(plan, layers_or(choice.layers, plan.run(), {}, "0.25..0.75"));
+  std::set<int64_t> sides;
+  for (const SiteScope& site : all) sides.insert(longer_side(site.tokens()));
+  const auto distance = [&](int64_t side) { return std::abs(static_cast<double>(side) - wanted); };
+  const int64_t side = choice.resolution ? *choice.resolution : *std::ranges::min_element(sides, {}, distance);
+  std::vector<SiteScope> out;
+  std::ranges::copy_if(all, std::back_inserter(out),
+                       [side](const SiteScope& s) { return longer_side(s.tokens()) == side; });
+  if (!out.empty()) return out;
+  std::string grids;
+  for (const int64_t s : sides) grids += (grids.empty() ? "" : ", ") + std::to_string(s);
+  fail(ErrorCode::usage, plan.where() + " " + plan.method(), "maps on a grid that the network has, of side " + grids,
+       std::to_string(side));
 }
 
 }  // namespace
 
-std::vector<SiteScope> cross_sites(PlanBuilder& plan, std::optional<int> resolution) {
-  const double quarter = static_cast<double>(std::max(plan.run().height, plan.run().width)) / 4;
-  return cross_sites_of(plan, resolution ? *resolution : nearest_resolution(plan.run(), quarter));
+std::vector<SiteScope> map_sites(PlanBuilder& plan, const MapSites& choice) {
+  return sites_at(plan, choice, static_cast<double>(std::max(plan.run().height, plan.run().width)) / 4);
 }
 
-std::vector<SiteScope> cross_sites_near(PlanBuilder& plan, std::optional<int> resolution, int side) {
-  return cross_sites_of(plan, resolution ? *resolution : nearest_resolution(plan.run(), side));
+std::vector<SiteScope> map_sites_near(PlanBuilder& plan, const MapSites& choice, int side) {
+  return sites_at(plan, choice, side);
 }
 
 Tensor mean_map(const std::vector<AttentionMap>& maps, const Lane& lane, int64_t row) {
@@ -51,7 +46,7 @@ Tensor mean_map(const std::vector<AttentionMap>& maps, const Lane& lane, int64_t
   int64_t heads = 0;
   for (const AttentionMap& map : maps) {
     if (map.lane.branch != lane.branch || map.lane.member != lane.member) continue;
-    const Tensor one = slice(map.values, 0, row, row + 1);
+    const Tensor one = slice(image_rows(map), 0, row, row + 1);
     const Tensor weighted = scale(reshape(one, {one.dim(1), one.dim(2)}), static_cast<double>(map.site.heads));
     total = total.defined() ? add(total, weighted) : weighted;
     heads += map.site.heads;
@@ -69,10 +64,18 @@ std::vector<Lane> lanes_of(const std::vector<AttentionMap>& maps) {
 }
 
 std::vector<int64_t> word_columns(const PromptTokens& words, TextRange range) {
-  const int64_t end = range == TextRange::to_eot ? words.end : words.length - 1;
-  std::vector<int64_t> columns(static_cast<size_t>(std::max<int64_t>(end - 1, 0)));
-  std::iota(columns.begin(), columns.end(), 1);
+  std::vector<int64_t> columns;
+  for (const PromptPart& part : words.text_parts()) {
+    const int64_t end = range == TextRange::to_eot ? part.end : part.stop - 1;
+    for (int64_t key = part.first; key < end; ++key) columns.push_back(key);
+  }
   return columns;
+}
+
+TextRange text_range_of(std::optional<TextRange> asked, const RunShape& run, const std::string& where) {
+  if (is_joint(run) && asked == TextRange::to_last)
+    fail(ErrorCode::usage, where + " text_range", "to_eot: a joint attention's maps leave padding out", "to_last");
+  return asked.value_or(is_joint(run) ? TextRange::to_eot : TextRange::to_last);
 }
 
 std::vector<int64_t> places_in(const std::vector<int64_t>& columns, const std::vector<int64_t>& keys,

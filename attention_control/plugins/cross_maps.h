@@ -1,4 +1,4 @@
-// What losses on cross-attention maps share: which sites to read, their mean map, smoothing, the length of a step.
+// What losses on maps of words share: which sites to read, their mean map, smoothing, the length of a step.
 #pragma once
 
 #include <array>
@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "attention_control/plan/builder.h"
+#include "attention_control/plugins/image_text.h"
 #include "io/params.h"
 
 namespace heddle {
@@ -17,27 +17,40 @@ struct ParamWords<StepRule> {
   static constexpr std::array words{"sqrt", "linear"};
 };
 
-// Cross sites whose image grid has `resolution` along its longer side. Not given: that nearest to a quarter of the
-// latents' side, the published choice. Error(usage) where no site has that grid.
-std::vector<SiteScope> cross_sites(PlanBuilder& plan, std::optional<int> resolution);
+constexpr const char* map_grid_help =
+    "side of the maps that are read; nearest to a quarter of the latents' side if not given";
+constexpr const char* map_layers_help =
+    "sites that are read, beginnings of their names, or shares of depth; all, of a transformer \"0.25..0.75\", if not "
+    "given";
 
+// Of text_sites(), those whose image grid has `resolution` along its longer side. Not given: that nearest to a quarter
+// of the latents' side, the published choice; the tokens of a transformer have one grid. `layers` not given: all of a
+// UNet, and the middle half of a transformer. Error(usage) where no site has that grid.
+struct MapSites {
+  std::optional<int> resolution;
+  std::vector<std::string> layers;
+};
+std::vector<SiteScope> map_sites(PlanBuilder& plan, const MapSites& choice);
 // The same; not given: the grid nearest to `side`.
-std::vector<SiteScope> cross_sites_near(PlanBuilder& plan, std::optional<int> resolution, int side);
+std::vector<SiteScope> map_sites_near(PlanBuilder& plan, const MapSites& choice, int side);
 
-// Mean over sites (weighted by their heads) and heads of one lane's captured columns: [Nq,T] of one row.
+// Mean over sites (weighted by their heads) and heads of one lane's captured columns: [Nx,T] of one row's image.
 Tensor mean_map(const std::vector<AttentionMap>& maps, const Lane& lane, int64_t row);
 
 // The distinct lanes of the maps, in their order.
 std::vector<Lane> lanes_of(const std::vector<AttentionMap>& maps);
 
-// Text columns that take part in a softmax over words: all but the start token and the last slot, or up to the end
-// token.
+// Text columns that take part in a softmax over words: of each encoder all but the start token and the last slot, or up
+// to the end token.
 enum class TextRange : uint8_t { to_last, to_eot };
 template <>
 struct ParamWords<TextRange> {
   static constexpr std::array words{"to_last", "to_eot"};
 };
 std::vector<int64_t> word_columns(const PromptTokens& words, TextRange range);
+// Not given: to_last, or to_eot where hundreds of padding slots would take part. Error(usage) at `where` for to_last
+// there.
+TextRange text_range_of(std::optional<TextRange> asked, const RunShape& run, const std::string& where);
 
 // Positions of `keys` among `columns`. Error(usage) at `where` for one that is not among them.
 std::vector<int64_t> places_in(const std::vector<int64_t>& columns, const std::vector<int64_t>& keys,

@@ -69,7 +69,7 @@ void LocalBlend::declare(PlanBuilder& plan, const LocalBlendSettings& settings, 
   if (!settings.exclude_words.empty())
     excluded_ = tokens_of_members(settings.exclude_words, run, plan.where() + " local_blend.exclude_words");
   height_ = run.height, width_ = run.width;
-  const std::vector<SiteScope> sites = cross_sites_near(plan, settings.resolution, 16);
+  const std::vector<SiteScope> sites = map_sites_near(plan, {settings.resolution, {}}, 16);
   map_height_ = sites[0].tokens().query.front().height;
   map_width_ = sites[0].tokens().query.front().width;
 

@@ -145,7 +145,7 @@ std::vector<SiteScope> MasaCtrl::sites(PlanBuilder& plan) const {
 
 void MasaCtrl::capture(PlanBuilder& plan, int begin) {
   const std::array<const TokenWords*, 2> words{&foreground_tokens->source, &foreground_tokens->target};
-  const std::vector<SiteScope> sites = cross_sites_near(plan, mask_res, 16);
+  const std::vector<SiteScope> sites = map_sites_near(plan, {mask_res, {}}, 16);
   for (int member = 0; member < 2; ++member) {
     auto& keys = tokens_[static_cast<size_t>(member)];
     keys = words[static_cast<size_t>(member)]->positions(plan.run().members[static_cast<size_t>(member)].words,

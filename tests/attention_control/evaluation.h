@@ -9,6 +9,7 @@
 
 #include "kernels/core/tape.h"
 #include "kernels/ops/view.h"
+#include "tests/attention_control/joint_run.h"
 #include "tests/attention_control/small_run.h"
 
 namespace heddle::testing {
@@ -68,7 +69,9 @@ inline Evaluated evaluate(const CompiledPlan& plan, const Moment& moment, DType 
       const Tensor& one = i == 0 ? p.q : i == 1 ? p.k : p.v;
       watched.push_back(x[i] = tape.watch(to(one, dtype)));
     }
-    done.outs.push_back(attend(site, run.tokens[static_cast<size_t>(site.depth)], x[0], x[1], x[2], context));
+    const SiteTokens& tokens = run.tokens[static_cast<size_t>(site.depth)];
+    const Rotary rotary = run.sites.front().kind == AttentionKind::joint ? rotary_of(tokens, site.head_dim) : Rotary{};
+    done.outs.push_back(attend(site, tokens, x[0], x[1], x[2], context, rotary));
   }
   for (const std::string& name : capture_names(plan)) {
     for (const AttentionMap& map : captures.at(name)) done.maps.push_back(map.values);

@@ -158,10 +158,12 @@ class Synthetic {
             Blend{.lane = source(), .weight = uniform(0, 1), .region = below(2) == 0 ? region(queries) : Tensor()});
         break;
       default:
-        here.declare(Capture{.name = text(),
-                             .keys = {keys - 1, below(keys), 0},
-                             .mean_over_heads = below(2) == 0,
-                             .raw = below(2) == 0});
+        here.declare(
+            Capture{.name = text(),
+                    .keys = {keys - 1, below(keys), 0},
+                    .within = below(3) == 0 ? std::vector<int64_t>{0, 1, keys / 2, keys - 1} : std::vector<int64_t>{},
+                    .mean_over_heads = below(2) == 0,
+                    .raw = below(2) == 0});
     }
   }
 

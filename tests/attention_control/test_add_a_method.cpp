@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "attention_control/plugins/image_text.h"
 #include "attention_control/plugins/token_words.h"
 #include "tests/attention_control/declared.h"
 #include "tests/support/quoted_page.h"
@@ -22,7 +23,7 @@ struct Spotlight final : Method {
   }
 
   void declare(PlanBuilder& plan) override {
-    for (const SiteScope& site : plan.sites({.kinds = {AttentionKind::cross}, .text = "cross-attention"})) {
+    for (const SiteScope& site : text_sites(plan)) {
       for (size_t m = 0; m < plan.run().members.size(); ++m) {
         const PromptTokens& prompt = plan.run().members[m].words;
         std::vector<float> bias(static_cast<size_t>(prompt.length), static_cast<float>(std::log(dim)));
@@ -30,7 +31,7 @@ struct Spotlight final : Method {
         const Tensor column = Tensor::from(std::span<const float>(bias), {1, prompt.length});
         site.lane(Branch::cond)
             .member(static_cast<int>(m))
-            .declare(AddScore{{.text = "dim other words", .form = Column{column}}});
+            .declare(AddScore{{.text = "dim other words", .form = text_column(column, site.tokens())}});
       }
     }
   }

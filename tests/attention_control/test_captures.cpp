@@ -37,6 +37,47 @@ TEST(Captures, RawCapturesReadTheNetworksOwnMap) {
   }
 }
 
+// Among some keys alone: what a softmax over these keys would give, under the same temperatures and masks.
+TEST(Captures, ProbabilitiesAmongSomeKeys) {
+  const std::vector<int64_t> within{2, 3, 7, 20, 45};
+  const auto declare = [&](PlanBuilder& p, const std::vector<int64_t>& keys, const std::vector<int64_t>& among,
+                           bool mean) {
+    site_at(p, 2).member(1).declare(Temper{.tau = 0.5, .query = "image", .key = "text"});
+    std::vector<float> bias(46);
+    bias[3] = 1.5f, bias[20] = -1;
+    site_at(p, 2).member(1).declare(
+        AddScore{{.text = "c", .form = Column{Tensor::from(std::span<const float>(bias), {1, 46})}}});
+    site_at(p, 2).member(1).declare(Capture{.name = "looks", .keys = keys, .within = among, .mean_over_heads = mean});
+  };
+  CompiledPlan plan = planned([&](PlanBuilder& p) { declare(p, {20, 3}, within, true); });
+  const CompiledPlan heads = planned([&](PlanBuilder& p) { declare(p, within, {}, false); });
+  Call all(&heads, 2);
+  all();
+  const Tensor map = all.captures.at("looks").at(0).values;  // [2,2,46,5]
+  const std::vector<float> m = map.to_vector();
+  for (const Tier tier : {Tier::plain, Tier::reference}) {
+    plan.least = tier;
+    Call call(&plan, 2);
+    call();
+    const Tensor got = call.captures.at("looks").at(0).values;
+    ASSERT_EQ(got.shape(), (Shape{2, 46, 2}));
+    const std::vector<float> values = got.to_vector();
+    for (size_t r = 0; r < 2; ++r) {
+      for (size_t q = 0; q < 46; ++q) {
+        double of20 = 0, of3 = 0;
+        for (size_t h = 0; h < 2; ++h) {
+          const float* row = &m[((r * 2 + h) * 46 + q) * 5];
+          const double sum = static_cast<double>(row[0] + row[1] + row[2] + row[3] + row[4]);
+          of20 += static_cast<double>(row[3]) / sum / 2;
+          of3 += static_cast<double>(row[1]) / sum / 2;
+        }
+        EXPECT_NEAR(values[(r * 46 + q) * 2], of20, 2e-6);
+        EXPECT_NEAR(values[(r * 46 + q) * 2 + 1], of3, 2e-6);
+      }
+    }
+  }
+}
+
 TEST(Captures, CapturesAreMeansOrHeadsInTheOrderAsked) {
   std::vector<int64_t> all(11);
   for (size_t i = 0; i < all.size(); ++i) all[i] = static_cast<int64_t>(i);

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "kernels/core/error.h"
+#include "tests/attention_control/joint_run.h"
 #include "tests/attention_control/small_run.h"
 
 namespace heddle {
@@ -227,16 +228,36 @@ TEST(Planner, SelectorsThatMatchNothingNameTheSites) {
     }
     return std::string("found");
   };
-  const std::string tail =
-      "; got none among mid.block0.self, mid.block0.cross, double.0.joint, up.0.temporal; try heddle "
-      "inspect --sites MODEL";
+  const std::string tail = "; got none among mid.block0.self, mid.block0.cross, double.0.joint, up.0.temporal; try ";
   EXPECT_EQ(
       refused({.kinds = {AttentionKind::self}, .query_tokens = 64, .names = {}, .text = "self-attention of 64 tokens"}),
-      "[p.yaml:12 masactrl] wanted attention sites that match self-attention of 64 tokens" + tail);
+      "[p.yaml:12 masactrl] wanted attention sites that match self-attention of 64 tokens" + tail +
+          "heddle inspect --sites MODEL");
   EXPECT_EQ(refused({.kinds = {}, .names = {"mid", "dwn.1"}, .text = "layers"}),
-            "[p.yaml:12 masactrl] wanted attention sites that match \"dwn.1\"" + tail);
+            "[p.yaml:12 masactrl] wanted attention sites that match \"dwn.1\"" + tail +
+                "names of sites, beginnings of them, or a share of depth such as \"0.4..0.6\"");
   EXPECT_NE(refused({.kinds = {}, .names = {"mid.block"}, .text = "layers"}), "found");  // whole parts of names only
   EXPECT_EQ(refused({.kinds = {}, .names = {"mid.block0"}, .text = "layers"}), "found");
+}
+
+// Blocks are counted among those that have such sites, several sites of a block together.
+TEST(Planner, SharesOfDepthSelectBlocks) {
+  const auto chosen = [](const RunShape& run, std::vector<AttentionKind> kinds, const std::string& share) {
+    PlanBuilder plan(run);
+    std::vector<std::string> names;
+    for (const SiteScope& site : plan.sites({.kinds = std::move(kinds), .names = {share}, .text = "layers"}))
+      names.push_back(site.site().name);
+    return names;
+  };
+  using Names = std::vector<std::string>;
+  const RunShape sd3 = testing::joint_run(testing::Joint::sd3);  // blocks 0, 1 (joint and self), 2
+  EXPECT_EQ(chosen(sd3, {}, "0.5..0.5"), (Names{"block.01.joint", "block.01.self"}));
+  EXPECT_EQ(chosen(sd3, {AttentionKind::joint}, "0.5..0.5"), (Names{"block.01.joint"}));
+  EXPECT_EQ(chosen(sd3, {AttentionKind::self}, "0..0.1"), (Names{"block.01.self"}));
+  EXPECT_EQ(chosen(sd3, {AttentionKind::joint}, "0.34..1"), (Names{"block.01.joint", "block.02.joint"}));
+  EXPECT_EQ(chosen(sd3, {AttentionKind::joint}, "1..1"), (Names{"block.02.joint"}));
+  EXPECT_EQ(chosen(small_run(), {}, "0..0.2"), (Names{"mid.block0.self", "mid.block0.cross"}));
+  for (const char* wrong : {"0.6..0.4", "0..1.5", "..1", "0.5.."}) EXPECT_THROW(chosen(sd3, {}, wrong), Error) << wrong;
 }
 
 TEST(Planner, EditsOnAReusedLayerAreRefusedUnlessAbsorbed) {

@@ -47,6 +47,16 @@ const std::vector<std::pair<std::string, std::string>> method_settings{
     {"style_aligned", "{prompts: [a red cat and a blue dog, a green cat and a small dog], share: {mode: full}}"},
     {"tgate", "{gate_step: 4, warm_up: 1, sp_interval: 3, fi_interval: 2}"}};
 
+// The same on the made-up transformers; methods that ask for nothing special act there with the settings above, too.
+const std::vector<std::pair<std::string, std::string>> joint_settings{
+    {"a_star", "{concept_tokens: [cat, dog], layers: [\"0..0.5\"]}"},
+    {"attend_and_excite", "{subject_tokens: [cat, dog], attention_res: 7}"},
+    {"bounded_attention",
+     "{subject_tokens: [cat, dog], boxes: [[0, 0, 0.5, 1], [0.5, 0.2, 1, 0.8]], isolate_words: true}"},
+    {"perturbed_attention", "{}"},
+    {"perturbed_attention", "{perturbation: blur, blur_sigma: 1.5, layers: [\"0..1\"]}"},
+    {"spotlight", "{words: cat, dim: 0.3}"}};
+
 // A method of the registry or, without settings, a random edit.
 struct Part {
   std::string name, settings;
@@ -60,9 +70,9 @@ struct Planned {
   CompiledPlan plan;
 };
 
-Planned planned(const std::vector<Part>& parts) {
+Planned planned(const std::vector<Part>& parts, const RunShape& run) {
   Planned out;
-  PlanBuilder builder(testing::small_run());
+  PlanBuilder builder(run);
   for (const Part& part : parts) {
     builder.speaks(part.name, "p.yaml:1", "");
     if (part.settings.empty()) {
@@ -95,8 +105,8 @@ Worst compare(CompiledPlan& plan, const Moment& moment, DType dtype, uint64_t se
 }
 
 // Both passes at an early and a late step.
-Worst compare(const std::vector<Part>& parts, DType dtype, uint64_t seed) {
-  Planned planned_parts = planned(parts);
+Worst compare(const std::vector<Part>& parts, DType dtype, uint64_t seed, const RunShape& run = testing::small_run()) {
+  Planned planned_parts = planned(parts, run);
   Worst worst;
   for (const Pass pass : {Pass::denoise, Pass::guide}) {
     for (const int step : {0, 6})
@@ -142,6 +152,19 @@ TEST(Tiers, EveryVerbAlone) {
   report("f32", worst);
 }
 
+TEST(Tiers, EveryMethodOnJointAttention) {
+  Worst worst;
+  for (const testing::Joint like : {testing::Joint::sd3, testing::Joint::flux}) {
+    for (const auto& [name, settings] : joint_settings) {
+      const std::vector<Part> parts{{.name = name, .settings = settings}};
+      const Worst one = compare(parts, DType::f32, 5, testing::joint_run(like));
+      expect_f32(parts, one);
+      worst.add(one);
+    }
+  }
+  report("f32", worst);
+}
+
 TEST(Tiers, EveryMethod) {
   Worst worst;
   std::set<std::string> seen;
@@ -175,7 +198,9 @@ TEST(Tiers, Bf16WithinItsEpsilon) {
   EXPECT_LE(worst.gradients.largest, 48 * epsilon);
 }
 
-TEST(Tiers, RandomPairsAndTriples) {
+// Random pairs and triples of methods and edits: each composes with equal tiers, or is refused with a reason.
+void pairs_and_triples(const std::vector<std::pair<std::string, std::string>>& methods,
+                       const std::vector<RunShape>& runs, int least_refused) {
   std::mt19937_64 random(2024);
   int composed = 0, refused = 0;
   Worst worst;
@@ -183,7 +208,7 @@ TEST(Tiers, RandomPairsAndTriples) {
     std::vector<Part> parts;
     for (uint64_t i = 0, count = 2 + random() % 2; i < count; ++i) {
       if (random() % 5 < 2) {
-        const auto& [name, settings] = method_settings[random() % method_settings.size()];
+        const auto& [name, settings] = methods[random() % methods.size()];
         const bool twice = std::ranges::any_of(parts, [&](const Part& p) { return p.name == name; });
         if (!twice) parts.push_back({.name = name, .settings = settings});
       } else {
@@ -191,7 +216,7 @@ TEST(Tiers, RandomPairsAndTriples) {
       }
     }
     try {
-      const Worst one = compare(parts, DType::f32, round);
+      const Worst one = compare(parts, DType::f32, round, runs[round % runs.size()]);
       expect_f32(parts, one);
       worst.add(one);
       ++composed;
@@ -204,7 +229,16 @@ TEST(Tiers, RandomPairsAndTriples) {
   std::printf("  %d composed, %d refused\n", composed, refused);
   report("f32", worst);
   EXPECT_GE(composed, 140);
-  EXPECT_GE(refused, 1);
+  EXPECT_GE(refused, least_refused);
+}
+
+TEST(Tiers, RandomPairsAndTriples) {
+  pairs_and_triples(method_settings, {testing::small_run()}, 1);
+}
+
+TEST(Tiers, RandomPairsAndTriplesOnJointAttention) {
+  pairs_and_triples(joint_settings, {testing::joint_run(testing::Joint::sd3), testing::joint_run(testing::Joint::flux)},
+                    0);
 }
 
 }  // namespace

@@ -1,0 +1,120 @@
+// Methods on the joint attention of SD3 and FLUX: what changes nothing, what is refused, maps of words, the plan in
+// words. Runs against originals are cases of test_methods.cpp.
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include "attention_control/plugins/registry.h"
+#include "io/preset_file.h"
+#include "kernels/core/error.h"
+#include "kernels/ops/elementwise.h"
+#include "kernels/ops/view.h"
+#include "pipelines/generate.h"
+#include "tests/support/compare.h"
+
+namespace heddle {
+namespace {
+
+Model& model_at(const std::string& name) {
+  static std::map<std::string, std::unique_ptr<Model>> open;
+  auto& slot = open[name];
+  if (!slot) slot = std::make_unique<Model>(std::string(HEDDLE_FIXTURES) + "/methods/models/joint_" + name, DType::f32);
+  return *slot;
+}
+
+Preset preset(const std::string& model, const std::string& more) {
+  const std::string guidance = model == "flux" ? "guidance: 3, true_guidance: 4" : "guidance: 4";
+  const std::string prompt = more.find("prompt:") == std::string::npos ? "prompt: a cat and a red hat\n" : "";
+  const std::string text = "heddle: 1\nmodel: joint_" + model + "\n" + prompt +
+                           "negative: blurry\nsize: [24, 16]\nseed: 5\ntext: {max_sequence_length: 16}\n" +
+                           "sampler: {steps: 4, " + guidance + "}\n" + more;
+  return preset_from_yaml(parse_yaml(text, "test"), {.methods = method_names()});
+}
+
+RunResult run(const std::string& model, const std::string& more) {
+  return generate(preset(model, more), "test.yaml", model_at(model), {});
+}
+
+RunResult with(const std::string& model, const std::string& methods) {
+  return run(model, "attention: [ " + methods + " ]\n");
+}
+
+const std::vector<std::string> models{"sd3", "sd3_no_t5", "flux"};
+
+TEST(JointMethods, ZeroStrengthIsThePlainRunBitForBit) {
+  for (const std::string& model : models) {
+    const std::vector<float> plain = run(model, "").latents.to_vector();
+    for (const char* method :
+         {"attend_and_excite: {subject_tokens: [cat, hat], scale: 0}",
+          "a_star: {concept_tokens: [cat, hat], step_size: {scale: 0}}", "perturbed_attention: {scale: 0}"})
+      EXPECT_EQ(with(model, method).latents.to_vector(), plain) << model << " " << method;
+  }
+}
+
+// What the words share is the attention that does not go to start and end tokens; reading changes nothing.
+TEST(JointMethods, MapsOfWordsCoverThePromptAndSumBelowOne) {
+  for (const std::string& model : models) {
+    const RunResult result = run(model, "images: 2\nsave_maps: maps\n");
+    std::vector<std::string> words;
+    Tensor sum;
+    for (const WordMap& map : result.word_maps) {
+      if (map.picture != 1) continue;
+      words.push_back(map.word);
+      sum = sum.defined() ? add(sum, map.map) : map.map;
+    }
+    EXPECT_EQ(words, (std::vector<std::string>{"a", "cat", "and", "a#2", "red", "hat"})) << model;
+    for (const float v : sum.to_vector()) {
+      EXPECT_GT(v, 0.5f) << model;
+      EXPECT_LT(v, 1.0f) << model;
+    }
+    EXPECT_EQ(result.latents.to_vector(), run(model, "images: 2\n").latents.to_vector()) << model;
+  }
+}
+
+TEST(JointMethods, ExplainNamesTheJointSites) {
+  const auto text = [](const std::string& model, const std::string& method) {
+    return explain_preset(preset(model, "attention: [ " + method + " ]\n"), "test.yaml", model_at(model)).text;
+  };
+  const std::string sd3 = text("sd3", "attend_and_excite: {subject_tokens: [cat]}");
+  EXPECT_NE(sd3.find("block.00.joint and 2 more   image 4x6 + text 93, 2 heads"), std::string::npos) << sd3;
+  EXPECT_NE(sd3.find("capture attend_and_excite, 19 keys among 22"), std::string::npos) << sd3;
+  const std::string flux = text("flux", "perturbed_attention: {}");
+  EXPECT_NE(flux.find("single.00.joint   text 16 + image 4x6, 2 heads   lane perturbed"), std::string::npos) << flux;
+  EXPECT_NE(flux.find("pixels see themselves and text"), std::string::npos) << flux;
+}
+
+std::string refusal(const std::string& model, const std::string& methods) {
+  try {
+    with(model, methods);
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), ErrorCode::usage);
+    return e.what();
+  }
+  return "";
+}
+
+TEST(JointMethods, WhatATransformerLacksIsRefusedInWords) {
+  // Levels of a UNet: the rule that takes their place is named.
+  const std::string levels = refusal("sd3", "perturbed_attention: {layers: [mid]}");
+  EXPECT_NE(levels.find("\"mid\""), std::string::npos) << levels;
+  EXPECT_NE(levels.find("a share of depth such as \"0.4..0.6\""), std::string::npos) << levels;
+  // Its tokens have one grid.
+  const std::string grid = refusal("flux", "attend_and_excite: {subject_tokens: [cat], attention_res: 16}");
+  EXPECT_NE(grid.find("of side 6; got 16"), std::string::npos) << grid;
+  const std::string range = refusal("sd3", "attend_and_excite: {subject_tokens: [cat], text_range: to_last}");
+  EXPECT_NE(range.find("padding"), std::string::npos) << range;
+}
+
+TEST(JointMethods, GuidedPicturesDoNotDependOnTheirNeighbours) {
+  for (const std::string method : {"attend_and_excite: {subject_tokens: [cat, hat], scale: 2}",
+                                   "bounded_attention: {subject_tokens: [cat, hat], boxes: [[0, 0, 0.5, 1], [0.5, 0, "
+                                   "1, 1]], guidance: {iters: 1}}"}) {
+    for (const std::string& model : models) {
+      const RunResult two = run(model, "images: 2\nattention: [ " + method + " ]\n"), one = with(model, method);
+      EXPECT_LE(testing::error_over_std(slice(two.latents, 0, 0, 1), one.latents), 1e-4) << model << " " << method;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace heddle
