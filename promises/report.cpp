@@ -109,7 +109,8 @@ std::string command(const PromiseResult& r) {
 std::string section(const fs::path& folder, const PromiseResult& r) {
   std::string out = "## " + r.name + "\n\n" + r.says + "\n\n    " + command(r) + "\n\n";
   out += format("%s, %d steps, guidance %g", r.model.c_str(), r.steps, r.guidance);
-  out += (r.settings.empty() ? "" : "; `" + r.settings + "`") + ".\n\n" + table(r) + "\n" + times(r) + "\n";
+  out += (r.settings.empty() ? "" : "; `" + r.settings + "`");
+  out += "; everything else as in " + r.name + ".yaml.\n\n" + table(r) + "\n" + times(r) + "\n";
   out += "![rates with intervals](promises/" + r.name + ".svg)\n\n";
   const auto sheet = [&](const char* mark, const char* title) {
     const std::string file = r.name + "-" + mark + ".png";
