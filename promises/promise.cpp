@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cmath>
 #include <filesystem>
+#include <map>
 
 #include "attention_control/plugins/registry.h"
 #include "io/image_tensor.h"
@@ -73,6 +74,7 @@ class PairedRuns {
 
  private:
   Preset preset_of(const Case& wanted, const std::optional<YamlNode>& over) const;
+  Model& model_of(const Preset& preset);
   Outcome run(const Preset& preset, double& judge_seconds);
   Pair pair_of(const CaseGroup& group, int index, double& judge_seconds);
 
@@ -81,7 +83,7 @@ class PairedRuns {
   const PromiseEvents& events_;
   World world_;
   Judge judge_;
-  std::unique_ptr<Model> model_;
+  std::map<std::string, std::unique_ptr<Model>> models_;  // by model_key
   std::vector<const Metric*> metrics_;
   SourceFile source_;
 };
@@ -91,10 +93,28 @@ Preset PairedRuns::preset_of(const Case& wanted, const std::optional<YamlNode>& 
   return preset_from_yaml(tree, {.methods = method_names()});
 }
 
+// What of a preset decides on its model, as text.
+std::string model_key(const Preset& preset) {
+  Preset of;
+  of.model = preset.model, of.config = preset.config, of.lora = preset.lora, of.dtype = preset.dtype,
+  of.vae = preset.vae;
+  of.unet = preset.unet, of.transformer = preset.transformer;
+  of.text_encoder = preset.text_encoder, of.text_encoder_2 = preset.text_encoder_2;
+  of.text_encoder_3 = preset.text_encoder_3;
+  return preset_to_json(of);
+}
+
+// Runs of a pair may be of several models: a source that another has drawn.
+Model& PairedRuns::model_of(const Preset& preset) {
+  std::unique_ptr<Model>& model = models_[model_key(preset)];
+  if (!model) model = Model::of(preset, path_);
+  return *model;
+}
+
 Outcome PairedRuns::run(const Preset& preset, double& judge_seconds) {
   RunEvents events;
   events.cancelled = events_.cancelled;
-  const RunResult result = generate(preset, path_, *model_, events);
+  const RunResult result = generate(preset, path_, model_of(preset), events);
   if (result.cancelled) fail(ErrorCode::cancelled, "promise", "all pairs", "an interrupt");
   Outcome outcome{.members = result.members, .seconds = result.seconds.steps};
   const auto began = std::chrono::steady_clock::now();
@@ -109,7 +129,6 @@ Outcome PairedRuns::run(const Preset& preset, double& judge_seconds) {
 PromiseResult PairedRuns::header(int threads) {
   const Preset preset = preset_of(draw_case(world_, spec_.groups[0], 0), spec_.method);
   if (threads > 0 || preset.threads > 0) set_threads(threads > 0 ? threads : preset.threads);
-  model_ = Model::of(preset, path_);
   PromiseResult out{.name = spec_.name, .says = spec_.says, .model = preset.model};
   out.has_method = spec_.method.has_value();
   for (const char* key : {"inversion", "attention"}) {  // the latter says more

@@ -70,6 +70,7 @@ struct RfEdit final : Method {
   void declare(PlanBuilder& plan) override;
 
  private:
+  void check(const std::string& where) const;
   int steps(const PlanBuilder& plan) const;
   std::vector<SiteScope> blocks(PlanBuilder& plan) const;
   std::vector<bool> cells(const TokenSegment& grid) const;
@@ -138,15 +139,26 @@ std::vector<int64_t> RfEdit::positions(const TokenLayout& layout) const {
   return out;
 }
 
+void RfEdit::check(const std::string& where) const {
+  if (share.empty()) fail(ErrorCode::usage, where + " share", "one of q, k, v at least", "none", "[v]");
+  for (const Box& b : boxes) {
+    if (!(b[0] < b[2] && b[1] < b[3]))
+      fail(ErrorCode::usage, where + " boxes", "x0 below x1 and y0 below y1", "another order");
+  }
+}
+
 void RfEdit::declare(PlanBuilder& plan) {
-  if (share.empty()) fail(ErrorCode::usage, plan.where() + " share", "one of q, k, v at least", "none", "[v]");
+  check(plan.where());
   const Steps during{0, steps(plan)};
   const std::vector<SiteScope> sites = blocks(plan);
   if (mask.given()) grid_ = mask.read();
   if (during.empty() || strength == 0) return;
   for (const SiteScope& any : sites) {
     std::vector<int64_t> kept = positions(any.tokens().key);
-    if (kept.empty()) continue;
+    if (kept.empty()) {
+      fail(ErrorCode::usage, plan.where(), "tokens to share at " + any.site().name, "none: the mask is black there",
+           "a mask with some white, or `tokens: all`");
+    }
     if (static_cast<int64_t>(kept.size()) == token_count(any.tokens().key)) kept.clear();  // all
     const SiteScope site = any.during(during), source = site.lane(Branch::cond).member(0).passes({Pass::invert});
     for (const Role role : {Role::q, Role::k, Role::v}) {

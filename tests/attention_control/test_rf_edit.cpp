@@ -151,6 +151,8 @@ TEST(RfEdit, RefusesWhatItCannotDo) {
   EXPECT_NE(refusal("{inject_blocks: [0.5, 0.5]}").find("from below to"), std::string::npos);
   EXPECT_NE(refusal("{inject_blocks: [0.9, 0.1]}").find("from below to"), std::string::npos);
   EXPECT_NE(refusal("{share: []}").find("one of q, k, v"), std::string::npos);
+  EXPECT_NE(refusal("{mask: [[0, 0]], tokens: image}").find("the mask is black"), std::string::npos);
+  EXPECT_NE(refusal("{boxes: [[0.9, 0.1, 0.2, 0.5]]}").find("x0 below x1"), std::string::npos);
   EXPECT_NE(refusal("{mask: [[0, 2]]}").find("0 to 1"), std::string::npos);
   EXPECT_NE(refusal("{mask: none.png}").find("none.png"), std::string::npos);
 }
