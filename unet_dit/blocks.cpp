@@ -6,9 +6,13 @@
 
 namespace heddle {
 
-AttentionSite SiteList::add(const std::string& name, AttentionKind kind, int64_t heads, int64_t head_dim) {
-  sites_.push_back(
-      {.name = name, .kind = kind, .depth = static_cast<int>(sites_.size()), .heads = heads, .head_dim = head_dim});
+AttentionSite SiteList::add(const std::string& name, AttentionKind kind, int64_t heads, int64_t head_dim, bool rotary) {
+  sites_.push_back({.name = name,
+                    .kind = kind,
+                    .depth = static_cast<int>(sites_.size()),
+                    .heads = heads,
+                    .head_dim = head_dim,
+                    .rotary = rotary});
   return sites_.back();
 }
 

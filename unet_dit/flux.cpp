@@ -62,7 +62,7 @@ FluxTransformer::FluxTransformer(const FluxConfig& config, const Scope& scope)
       out_(scope / "proj_out", config.width(), config.predicted_channels()),
       norm_out_(scope / "norm_out", config.width()) {
   const auto site = [&](const std::string& kind, int64_t i) {
-    return sites_.add(kind + "." + two_digits(i) + ".joint", AttentionKind::joint, config.heads, config.head_dim);
+    return sites_.add(kind + "." + two_digits(i) + ".joint", AttentionKind::joint, config.heads, config.head_dim, true);
   };
   for (int64_t i = 0; i < config.num_layers; ++i)
     doubles_.emplace_back(scope / "transformer_blocks" / i, config, site("double", i));

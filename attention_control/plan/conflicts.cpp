@@ -23,11 +23,13 @@ bool same_region(const Tensor& a, const Tensor& b) {
   return a.defined() == b.defined() && (!a.defined() || a.to_vector() == b.to_vector());
 }
 
-// Regions of one role may stand side by side where no query is in two of them.
+// Regions of one role may stand side by side where no query is in two of them, and segments do in any case.
 bool apart(const Edit& a, const Edit& b) {
   const auto* x = std::get_if<Take>(&a.verb);
   const auto* y = std::get_if<Take>(&b.verb);
-  if (x == nullptr || y == nullptr || !x->region.defined() || !y->region.defined()) return false;
+  if (x == nullptr || y == nullptr) return false;
+  if (!x->segment.empty() && !y->segment.empty() && x->segment != y->segment) return true;
+  if (!x->region.defined() || !y->region.defined()) return false;
   if (a.method == b.method && same_region(x->region, y->region) && x->lane == y->lane) return true;
   const std::vector<float> p = x->region.to_vector(), q = y->region.to_vector();
   for (size_t i = 0; i < std::min(p.size(), q.size()); ++i) {

@@ -31,15 +31,19 @@ std::string keys_text(const std::vector<int64_t>& keys) {
   return std::to_string(keys.size()) + (keys.size() == 1 ? " key" : " keys");
 }
 
+std::string places_text(KeyPlaces places) {
+  return places == KeyPlaces::own ? "" : places == KeyPlaces::centre ? ", all at the centre" : ", beside the grid";
+}
+
 struct Phrase {
   std::string operator()(const Temper& t) const {
     const std::string where = t.query.empty() && t.key.empty() ? "" : " of " + t.query + " at " + t.key;
-    return "temper " + number(t.tau) + where;
+    return "temper " + number(t.tau) + where + (t.keep_mass ? ", mass kept" : "");
   }
   std::string operator()(const AddScore& b) const { return b.term.text; }
   std::string operator()(const Gain& g) const { return g.text; }
   std::string operator()(const Extend& e) const {
-    std::string text = "extend by " + e.text;
+    std::string text = "extend by " + e.text + places_text(e.places);
     if (e.log_gain != 0) text += ", bias " + number(e.log_gain);
     if (e.key_scale != 1) text += ", keys times " + number(e.key_scale);
     return text;
@@ -49,8 +53,8 @@ struct Phrase {
   }
   std::string operator()(const Weigh& w) const { return w.text.empty() ? "weight " + number(w.constant) : w.text; }
   std::string operator()(const Take& t) const {
-    return std::string("take ") + role_text(t.role) + " from " + lane_text(t.lane) +
-           (t.region.defined() ? " in a region" : "");
+    return std::string("take ") + role_text(t.role) + (t.segment.empty() ? "" : " of " + t.segment) + " from " +
+           lane_text(t.lane) + places_text(t.places) + (t.region.defined() ? " in a region" : "");
   }
   std::string operator()(const Shaping& s) const {
     return s.function.text + " on " + role_text(s.role) + (s.plain ? ".plain" : "");

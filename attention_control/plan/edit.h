@@ -9,6 +9,7 @@
 #include <variant>
 #include <vector>
 
+#include "attention_control/plan/key_places.h"
 #include "attention_control/plan/term.h"
 
 namespace heddle {
@@ -21,6 +22,7 @@ class LaneTensors {
   virtual ~LaneTensors() = default;
   virtual Tensor of(Role role, const LaneRef& lane) const = 0;     // unedited, as the kernel sees it
   virtual Tensor plain(Role role, const LaneRef& lane) const = 0;  // unedited, before rotary positions
+  virtual Tensor map(const LaneRef& lane) const = 0;               // unedited probabilities [R,H,Nq,Nk], for rewrites
   virtual const TermPlace& place() const = 0;
 };
 
@@ -34,6 +36,8 @@ struct ShapeFn {
 struct Temper {
   double tau = 1;
   std::string query, key;
+  // Between segments: the keys of each weigh in a query's softmax as much as they would without this temperature.
+  bool keep_mass = false;
 };
 struct AddScore {
   Term term;
@@ -47,9 +51,11 @@ struct Gain {
 struct Extend {
   std::string text;
   LaneRef lane;
-  double log_gain = 0;   // added to each of their scores
-  double key_scale = 1;  // their keys times this
-  std::vector<Term> terms;
+  double log_gain = 0;                // added to each of their scores
+  double key_scale = 1;               // their keys times this
+  std::vector<Term> terms = {};       // over the keys that are added
+  std::string segment = {};           // only the keys of this segment; empty: all
+  KeyPlaces places = KeyPlaces::own;  // of a segment's keys
 };
 // A softmax of its own, added with a weight. Queries, keys and values start as those of the base branch before its
 // edits; edits address it by name.
@@ -69,6 +75,8 @@ struct Take {
   Role role = Role::k;
   LaneRef lane;
   Tensor region = {};
+  std::string segment = {};           // only the tokens of this segment; empty: all
+  KeyPlaces places = KeyPlaces::own;  // of a segment's keys
 };
 // `plain`: of q or k before rotary positions, so before every other function on that role.
 struct Shaping {

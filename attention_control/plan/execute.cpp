@@ -173,15 +173,23 @@ Tensor LaneRun::plain(Role role, const LaneRef& ref) const {
   return rows_of(role == Role::q ? call_.plain.q : role == Role::k ? call_.plain.k : call_.v, ref);
 }
 
-Tensor LaneRun::rows_of(const Tensor& x, const LaneRef& ref) const {
-  if (ref.own()) return rows(x, lane_);
+const Lane& LaneRun::lane_at(const LaneRef& ref) const {
+  if (ref.own()) return lane_;
   const Lane* other = find_lane(call_.context.lanes, ref, lane_);
   if (other == nullptr || other->rows() != lane_.rows()) {
     fail(ErrorCode::internal, "attend " + call_.site.name,
          "the other lane that " + lane_.name + " reads, with as many rows",
          other == nullptr ? "no such lane in this evaluation" : std::to_string(other->rows()) + " rows");
   }
-  return rows(x, *other);
+  return *other;
+}
+
+Tensor LaneRun::rows_of(const Tensor& x, const LaneRef& ref) const {
+  return rows(x, lane_at(ref));
+}
+
+Tensor LaneRun::map(const LaneRef& ref) const {
+  return reference_map(LaneRun(call_, lane_at(ref)));
 }
 
 namespace {
@@ -216,24 +224,65 @@ Tensor recalled(const Tensor& own, const Recall& recall, const LaneRun& lane) {
   return gather(concat({own, mixed}, 1), 1, order);
 }
 
+// What a role is after the branch's takes, before rotary positions or after.
+Tensor taken(const BranchProgram& branch, Role role, const LaneRun& lane, bool plain) {
+  const auto of = [&](const LaneRef& ref) { return plain ? lane.plain(role, ref) : lane.of(role, ref); };
+  const SiteTokens& tokens = lane.call().tokens;
+  const TokenLayout& layout = role == Role::q ? tokens.query : tokens.key;
+  Tensor x = of({});
+  for (const Take& take : branch.takes) {
+    if (take.role != role) continue;
+    const TokenRange range = range_of(layout, take.segment);
+    x = take.segment.empty() ? of(take.lane)
+                             : with_slice(x, 1, range.begin, slice(of(take.lane), 1, range.begin, range.end));
+  }
+  return x;
+}
+
 // Take, then shape: what is asked for before rotary positions, then them, then the rest.
 Tensor shaped(const BranchProgram& branch, Role role, const LaneRun& lane) {
-  const LaneRef& from = branch.takes[static_cast<size_t>(role)];
   const auto apply = [&](Tensor x, bool plain) {
     for (const Shaping& shape : branch.shapes) {
       if (shape.role == role && shape.plain == plain) x = shape.function.apply(x, lane);
     }
     return x;
   };
-  const Rotary& rotary = lane.call().plain.rotary;
+  Rotary rotary = lane.call().plain.rotary;
   const bool turned = rotary.defined() && role != Role::v;
   const std::optional<Recall>& recall = branch.recalls[static_cast<size_t>(role)];
-  const bool before =
+  bool before =
       recall || std::ranges::any_of(branch.shapes, [&](const Shaping& s) { return s.role == role && s.plain; });
-  if (!before) return apply(lane.of(role, from), false);
-  const Tensor taken = lane.plain(role, from);
-  const Tensor plain = apply(recall ? recalled(taken, *recall, lane) : taken, true);
+  for (const Take& take : branch.takes) {
+    if (!turned || take.role != role || take.places == KeyPlaces::own) continue;
+    rotary = with_placed(rotary, lane.call().tokens.key, take.segment, take.places);
+    before = true;
+  }
+  if (!before) return apply(taken(branch, role, lane, false), false);
+  const Tensor theirs = taken(branch, role, lane, true);
+  const Tensor plain = apply(recall ? recalled(theirs, *recall, lane) : theirs, true);
   return apply(turned ? rotate(plain, rotary) : plain, false);
+}
+
+// Keys and values of another lane, with terms over them.
+BranchInputs::Source source_of(const Extend& extend, const LaneRun& lane) {
+  const SiteCall& call = lane.call();
+  const auto part = [&](const Tensor& x) {
+    const TokenRange range = range_of(call.tokens.key, extend.segment);
+    return extend.segment.empty() ? x : slice(x, 1, range.begin, range.end);
+  };
+  SiteTokens tokens{call.tokens.query, call.tokens.key};
+  if (!extend.segment.empty())
+    std::erase_if(tokens.key, [&](const TokenSegment& s) { return s.name != extend.segment; });
+  const TermPlace& here = lane.place();
+  const TermPlace place{here.site, tokens, here.lane, here.moment, here.captures};
+  const bool moved = call.plain.rotary.defined() && extend.places != KeyPlaces::own;
+  const Tensor k = moved ? rotate(part(lane.plain(Role::k, extend.lane)),
+                                  placed(call.plain.rotary, call.tokens.key, extend.segment, extend.places))
+                         : part(lane.of(Role::k, extend.lane));
+  return {.k = extend.key_scale == 1 ? k : scale(k, extend.key_scale),
+          .v = part(lane.of(Role::v, extend.lane)),
+          .terms = lower(extend.terms, place),
+          .log_gain = extend.log_gain};
 }
 
 }  // namespace
@@ -256,11 +305,7 @@ BranchInputs prepare(const BranchProgram& branch, const LaneRun& lane) {
   in.empty_rows_are_zero = allows(branch.terms);
   for (const Extend& extend : branch.extends) {
     in.empty_rows_are_zero = in.empty_rows_are_zero || allows(extend.terms);
-    const Tensor k = lane.of(Role::k, extend.lane);
-    in.sources.push_back({.k = extend.key_scale == 1 ? k : scale(k, extend.key_scale),
-                          .v = lane.of(Role::v, extend.lane),
-                          .terms = lower(extend.terms, lane.place()),
-                          .log_gain = extend.log_gain});
+    in.sources.push_back(source_of(extend, lane));
   }
   return in;
 }
@@ -275,12 +320,14 @@ void check_rows(const BranchInputs& in, const Tensor& lse, const std::string& si
     fail(ErrorCode::usage, "attention " + site, "a mask that leaves each query a key", "queries without any");
 }
 
-double segment_factor(const BranchProgram& branch, const std::string& query, const std::string& key) {
-  double tau = 1;
+SegmentFactors segment_factors(const BranchProgram& branch, const std::string& query, const std::string& key) {
+  SegmentFactors out;
   for (const Temper& t : branch.segment_tempers) {
-    if ((t.query.empty() || t.query == query) && (t.key.empty() || t.key == key)) tau *= t.tau;
+    if ((!t.query.empty() && t.query != query) || (!t.key.empty() && t.key != key)) continue;
+    out.scores /= t.tau;
+    if (!t.keep_mass) out.mass /= t.tau;
   }
-  return 1 / tau;
+  return out;
 }
 
 Tensor run_program(const Program& program, const SiteCall& call, const Lane& lane) {

@@ -32,10 +32,12 @@ class LaneRun final : public LaneTensors {
   LaneRun(const SiteCall& call, const Lane& lane);
   Tensor of(Role role, const LaneRef& lane) const override;
   Tensor plain(Role role, const LaneRef& lane) const override;
+  Tensor map(const LaneRef& lane) const override;
   const TermPlace& place() const override { return place_; }
   const SiteCall& call() const { return call_; }
 
  private:
+  const Lane& lane_at(const LaneRef& ref) const;
   Tensor rows_of(const Tensor& x, const LaneRef& lane) const;
 
   const SiteCall& call_;
@@ -59,8 +61,13 @@ struct BranchInputs {
 BranchInputs prepare(const BranchProgram& branch, const LaneRun& lane);
 // Error(usage) for queries without any key, unless a term allows them.
 void check_rows(const BranchInputs& in, const Tensor& lse, const std::string& site);
-// Factor on the scores between two segments, from the tempers that name segments.
-double segment_factor(const BranchProgram& branch, const std::string& query, const std::string& key);
+// Factors on the scores between two segments, from the tempers that name segments: of all of them, and of those that
+// change how much the keys weigh together.
+struct SegmentFactors {
+  double scores = 1, mass = 1;
+  bool operator==(const SegmentFactors&) const = default;
+};
+SegmentFactors segment_factors(const BranchProgram& branch, const std::string& query, const std::string& key);
 
 struct Softmaxed {
   Tensor out;  // [R,Nq,H,Dv]
@@ -69,6 +76,7 @@ struct Softmaxed {
 };
 Softmaxed fused_softmax(const BranchProgram& branch, const LaneRun& lane);
 Softmaxed reference_softmax(const BranchProgram& branch, const LaneRun& lane, const Rewrite* rewrite);
+Tensor reference_map(const LaneRun& lane);  // unedited
 
 // [R,Nq,H,Dv]; captures go to the call's context. Blends read other lanes' outputs and come after.
 Tensor run_program(const Program& program, const SiteCall& call, const Lane& lane);

@@ -14,7 +14,7 @@ namespace {
 
 struct Range {
   int64_t begin = 0, end = 0;
-  double factor = 1;  // on the scale, for ranges of keys
+  SegmentFactors factors = {};  // on the scale, for ranges of keys
 };
 
 Tensor picked(const Tensor& x, int axis, const Range& keys) {
@@ -55,11 +55,12 @@ std::vector<QueryGroup> groups(const BranchProgram& branch, const SiteTokens& to
     QueryGroup group{{q, q + query.tokens()}, {}};
     int64_t k = 0;
     for (const TokenSegment& key : tokens.key) {
-      const double factor = segment_factor(branch, query.name, key.name);
-      if (!group.keys.empty() && group.keys.back().factor == factor) {
+      const SegmentFactors factors = segment_factors(branch, query.name, key.name);
+      const bool mass_kept = factors.mass != factors.scores;
+      if (!group.keys.empty() && group.keys.back().factors == factors && !mass_kept) {
         group.keys.back().end += key.tokens();
       } else {
-        group.keys.push_back({k, k + key.tokens(), factor});
+        group.keys.push_back({k, k + key.tokens(), factors});
       }
       k += key.tokens();
     }
@@ -80,7 +81,8 @@ class FusedSoftmax {
   Tensor run() {
     std::vector<Tensor> outs;
     for (const QueryGroup& group : groups_) {
-      const AttentionResult done = merged(group);
+      shifts_.emplace_back();
+      const AttentionResult done = merged(group, shifts_.back());
       check_rows(in_, done.lse, site_);
       outs.push_back(done.out);
       lse_.push_back(done.lse);
@@ -91,15 +93,15 @@ class FusedSoftmax {
   Tensor columns(const Capture& capture) const {
     std::vector<Tensor> parts;
     for (size_t g = 0; g < groups_.size(); ++g) {
-      const Tensor lse = capture.within.empty() ? lse_[g] : lse_within(groups_[g], capture.within);
-      parts.push_back(group_columns(groups_[g], capture, lse));
+      const Tensor lse = capture.within.empty() ? lse_[g] : lse_within(g, capture.within);
+      parts.push_back(group_columns(g, capture, lse));
     }
     return parts.size() == 1 ? parts[0] : concat(parts, capture.mean_over_heads ? 1 : 2);
   }
 
  private:
   AttentionOptions options(const std::vector<ScoreTerm>& terms, const Range& queries, const Range& keys) const {
-    AttentionOptions o{.scale = in_.scale * keys.factor, .causal = causal_, .terms = {}};
+    AttentionOptions o{.scale = in_.scale * keys.factors.scores, .causal = causal_, .terms = {}};
     for (const ScoreTerm& term : terms) o.terms.push_back(part_of(term, queries, keys));
     return o;
   }
@@ -112,12 +114,23 @@ class FusedSoftmax {
     return r.begin == 0 && r.end == x.dim(1) ? x : slice(x, 1, r.begin, r.end);
   }
 
-  AttentionResult merged(const QueryGroup& group) const {
+  // Where a temperature shall not change how much a run of keys weighs, it is merged by the log-sum-exp that it has
+  // without; `shifts` gets the differences, undefined for other runs.
+  AttentionResult merged(const QueryGroup& group, std::vector<Tensor>& shifts) const {
     const Tensor q = queries_of(group.queries);
     std::vector<AttentionResult> parts;
     for (const Range& keys : group.keys) {
-      parts.push_back(
-          attention(q, keys_of(in_.k, keys), keys_of(in_.v, keys), options(in_.terms, group.queries, keys)));
+      AttentionOptions o = options(in_.terms, group.queries, keys);
+      const Tensor k = keys_of(in_.k, keys);
+      AttentionResult part = attention(q, k, keys_of(in_.v, keys), o);
+      shifts.emplace_back();
+      if (keys.factors.mass != keys.factors.scores) {
+        o.scale = in_.scale * keys.factors.mass;
+        const Tensor untempered = attention(q, k, k, o).lse;
+        shifts.back() = subtract(part.lse, untempered);
+        part.lse = untempered;
+      }
+      parts.push_back(part);
     }
     for (const BranchInputs::Source& source : in_.sources) {
       const Range all{0, source.k.dim(1)};
@@ -129,30 +142,36 @@ class FusedSoftmax {
   }
 
   // Log-sum-exp of each query over `keys` alone: a softmax of its own, whose result nobody needs.
-  Tensor lse_within(const QueryGroup& group, const std::vector<int64_t>& keys) const {
+  Tensor lse_within(size_t g, const std::vector<int64_t>& keys) const {
+    const QueryGroup& group = groups_[g];
     const Tensor q = queries_of(group.queries);
     std::vector<AttentionResult> parts;
-    for (const Range& run : group.keys) {
+    for (size_t r = 0; r < group.keys.size(); ++r) {
+      const Range& run = group.keys[r];
       std::vector<int64_t> here;
       std::ranges::copy_if(keys, std::back_inserter(here), [&](int64_t k) { return run.begin <= k && k < run.end; });
       if (here.empty()) continue;
-      AttentionOptions o{.scale = in_.scale * run.factor, .causal = causal_, .terms = {}};
+      AttentionOptions o{.scale = in_.scale * run.factors.scores, .causal = causal_, .terms = {}};
       for (const ScoreTerm& term : in_.terms) o.terms.push_back(part_of(term, group.queries, here));
       const Tensor k = picked(in_.k, 1, here);
       parts.push_back(attention(q, k, k, o));
+      if (shifts_[g][r].defined()) parts.back().lse = subtract(parts.back().lse, shifts_[g][r]);
     }
     return parts.size() == 1 ? parts[0].lse : merge_attention(parts).lse;
   }
 
   // Columns of the keys that lie in each run, then brought into the order asked.
-  Tensor group_columns(const QueryGroup& group, const Capture& capture, const Tensor& lse) const {
+  Tensor group_columns(size_t g, const Capture& capture, const Tensor& total) const {
+    const QueryGroup& group = groups_[g];
     const std::vector<int64_t>& keys = capture.keys;
     const bool mean_over_heads = capture.mean_over_heads;
     const Tensor q = queries_of(group.queries);
     std::vector<Tensor> parts;
     std::vector<int64_t> order(keys.size());
     int64_t done = 0;
-    for (const Range& run : group.keys) {
+    for (size_t r = 0; r < group.keys.size(); ++r) {
+      const Range& run = group.keys[r];
+      const Tensor lse = shifts_[g][r].defined() ? add(total, shifts_[g][r]) : total;
       Columns which{.keys = {}, .mean_over_heads = mean_over_heads};
       for (size_t i = 0; i < keys.size(); ++i) {
         if (keys[i] < run.begin || keys[i] >= run.end) continue;
@@ -170,7 +189,8 @@ class FusedSoftmax {
   bool causal_;
   std::string site_;
   std::vector<QueryGroup> groups_;
-  std::vector<Tensor> lse_;  // [R,H,Nq] of each group
+  std::vector<Tensor> lse_;                  // [R,H,Nq] of each group
+  std::vector<std::vector<Tensor>> shifts_;  // of each group's runs of keys
 };
 
 }  // namespace

@@ -42,7 +42,12 @@ class Costs {
     const int64_t calls = program_.calls() + (program_.reads_raw() ? 1 : 0);
     int64_t among = 0;  // softmaxes over some keys alone
     for (const Capture& c : program_.captures) among += 2 * static_cast<int64_t>(c.within.size());
-    return (calls - 1) * 2 * products * keys_ + (keys_read(false) + keys_read(true) + among) * products;
+    int64_t left_out = 0;  // keys of other segments than those that a source adds
+    for (const BranchProgram& branch : program_.branches) {
+      for (const Extend& e : branch.extends)
+        left_out += e.segment.empty() ? 0 : keys_ - range_of(tokens_.key, e.segment).size();
+    }
+    return ((calls - 1) * keys_ - left_out) * 2 * products + (keys_read(false) + keys_read(true) + among) * products;
   }
 
   // Terms, results that wait to be merged or summed, and maps.

@@ -77,7 +77,7 @@ std::vector<BranchProgram> in_regions(const BranchProgram& branch, const std::ve
   for (const std::vector<bool>& set : sets) {  // the one without any take first
     BranchProgram& variant = out.emplace_back(branch);
     for (size_t t = 0; t < takes.size(); ++t) {
-      if (set[t]) variant.takes[static_cast<size_t>(takes[t].role)] = takes[t].lane;
+      if (set[t]) variant.takes.push_back(takes[t]);
     }
     if (sets.size() == 1) break;  // one region that is everywhere
     std::vector<float> weight(holds.size());
@@ -191,7 +191,7 @@ class Merger {
     if (t.region.defined()) {
       regional_[to.name].push_back(t);
     } else {
-      to.takes[static_cast<size_t>(t.role)] = t.lane;
+      to.takes.push_back(t);
     }
   }
   void put(const Shaping& s, BranchProgram& to) { to.shapes.push_back(s); }

@@ -18,8 +18,7 @@ bool recalls(const BranchProgram& branch) {
 bool Program::needs_own_lane() const {
   const auto reads = [](const BranchProgram& b) {
     // Functions and run-time terms may look at any lane; terms for each row belong to the rows of one.
-    return std::ranges::any_of(b.takes, [](const LaneRef& ref) { return !ref.own(); }) || !b.shapes.empty() ||
-           recalls(b) || !b.extends.empty() || !b.weights.empty() ||
+    return !b.takes.empty() || !b.shapes.empty() || recalls(b) || !b.extends.empty() || !b.weights.empty() ||
            std::ranges::any_of(b.terms, [](const Term& t) { return t.at_run_time || has_rows(t.form); });
   };
   return rewrite || !blends.empty() || !captures.empty() || !stores.empty() || std::ranges::any_of(branches, reads);
@@ -58,10 +57,7 @@ std::vector<std::string> why_not_plain(const Program& program) {
   say(any([](const BranchProgram& b) { return b.weight != 1 || !b.weights.empty(); }), "output weighed");
   say(program.branches.size() > 1, "several branches");
   say(any([](const BranchProgram& b) { return b.identity; }), "identity branch");
-  say(any([](const BranchProgram& b) {
-        return !b.shapes.empty() || recalls(b) ||
-               std::ranges::any_of(b.takes, [](const LaneRef& r) { return !r.own(); });
-      }),
+  say(any([](const BranchProgram& b) { return !b.shapes.empty() || recalls(b) || !b.takes.empty(); }),
       "q, k or v changed");
   say(any([](const BranchProgram& b) { return !b.gains.empty(); }), "gains present");
   say(!program.captures.empty(), "captures read columns");

@@ -17,10 +17,10 @@ struct BranchProgram {
   std::string name = "base";
   bool identity = false;
   double weight = 1;
-  std::vector<Weigh> weights;      // run-time factors of `weight`
-  Tensor region;                   // [Nq] f32 factor of the weight; undefined: 1
-  std::array<LaneRef, 3> takes{};  // by Role
-  std::array<std::optional<Recall>, 3> recalls{};
+  std::vector<Weigh> weights;  // run-time factors of `weight`
+  Tensor region;               // [Nq] f32 factor of the weight; undefined: 1
+  std::vector<Take> takes;     // without regions; of one role either one of all tokens, or of different segments
+  std::array<std::optional<Recall>, 3> recalls{};  // by Role
   std::vector<Shaping> shapes;
   double tau = 1;
   std::vector<Temper> segment_tempers;

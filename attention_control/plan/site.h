@@ -54,6 +54,7 @@ struct AttentionSite {
   int64_t head_dim = 0;
   double scale = 0;  // of the scores; 0 stands for 1/sqrt(head_dim)
   bool causal = false;
+  bool rotary = false;  // queries and keys are turned by rotary positions
 };
 
 struct SiteTokens {

@@ -1,5 +1,5 @@
-// Attention Modulation: sharper self-attention early on, every pixel sees the words of its most likely object only, and
-// words weigh differently in the phases of a run. Wu et al. 2024, arXiv 2404.13899; no code was published, so the
+// Attention Modulation: pixels at pixels sharper early on, every pixel sees the words of its most likely object only,
+// and words weigh differently in the phases of a run. Wu et al. 2024, arXiv 2404.13899; no code was published, so the
 // numbers are starting points. Verbs: temper, mask from a raw capture, bias or gain. No gradient; stays fused.
 #include <algorithm>
 #include <cmath>
@@ -39,9 +39,12 @@ namespace {
 
 struct SelfTemperature {
   double value = 0.7, until = 0.3;
+  bool keep_text_mass = false;
   static Params<SelfTemperature> params() {
     return {opt("value", &SelfTemperature::value, range(0.01, 10), "below 1 sharpens"),
-            opt("until", &SelfTemperature::until, range(0, 1), "share of the run in which it holds")};
+            opt("until", &SelfTemperature::until, range(0, 1), "share of the run in which it holds"),
+            opt("keep_text_mass", &SelfTemperature::keep_text_mass,
+                "in joint attention text keeps its share of a pixel's attention while pixels are sharpened")};
   }
 };
 
@@ -85,7 +88,7 @@ struct AttentionModulation final : Method {
     using M = AttentionModulation;
     return {opt("groups", &M::groups, "entities and their attributes; without it the noun phrases of the prompt"),
             opt("other_policy", &M::other_policy, "words of no group: seen as ever, or hidden"),
-            opt("self_temperature", &M::self_temperature, "temperature of self-attention early in the run"),
+            opt("self_temperature", &M::self_temperature, "temperature of pixels at pixels early in the run"),
             opt("object_mask", &M::object_mask, "each pixel sees the words of its winning group"),
             opt("phase_weights", &M::phase_weights, "weights of kinds of words by phase of the run"),
             opt("reweight_at", &M::reweight_at, "before the softmax (rows still sum to 1), or after")};
@@ -112,10 +115,15 @@ struct AttentionModulation final : Method {
 void AttentionModulation::declare(PlanBuilder& plan) {
   for (const Member& member : plan.run().members)
     members_.push_back(MemberGroups::resolve(groups, member, plan.where()));
-  for (const SiteScope& site : plan.sites({.kinds = {AttentionKind::self}, .names = {}, .text = "self-attention"}))
+  for (const SiteScope& site : image_sites(plan)) {
+    const std::string image = image_segment(site.tokens());
     site.during(plan.steps(0, self_temperature.until))
-        .declare(Temper{.tau = self_temperature.value, .query = {}, .key = {}});
-  for (const SiteScope& site : plan.sites({.kinds = {AttentionKind::cross}, .names = {}, .text = "cross-attention"})) {
+        .declare(Temper{.tau = self_temperature.value,
+                        .query = image,
+                        .key = image,
+                        .keep_mass = self_temperature.keep_text_mass && !image.empty()});
+  }
+  for (const SiteScope& site : text_sites(plan)) {
     for (int m = 0; m < static_cast<int>(members_.size()); ++m) {
       const SiteScope here = site.lane(Branch::cond).member(m);
       declare_mask(plan, here, m);
@@ -134,14 +142,14 @@ void AttentionModulation::declare_mask(PlanBuilder& plan, const SiteScope& site,
   if (other_policy == OtherPolicy::hide && !of.others.empty()) {
     std::vector<float> hidden(static_cast<size_t>(of.length));
     for (const int64_t token : of.others) hidden[static_cast<size_t>(token)] = -std::numeric_limits<float>::infinity();
-    site.declare(AddScore{{.text = "hide words of no group",
-                           .form = Column{Tensor::from(std::span<const float>(hidden), {1, of.length})}}});
+    const Tensor column = Tensor::from(std::span<const float>(hidden), {1, of.length});
+    site.declare(AddScore{{.text = "hide words of no group", .form = text_column(column, site.tokens())}});
   }
   if (of.count() < 2 || steps.empty()) return;
   // The map of the step before is wanted at the first masked step, too.
   const int read_from = object_mask.share == MapShare::layer_mean ? std::max(steps.begin - 1, 0) : steps.begin;
-  site.during({read_from, steps.end})
-      .declare(Capture{.name = "attention_modulation", .keys = of.captured, .raw = true});
+  capture_words(site.during({read_from, steps.end}), {.name = "attention_modulation", .keys = of.captured, .raw = true},
+                plan.run().members[static_cast<size_t>(member)].words);
   site.during(steps).declare(AddScore{
       {.text = "mask words of other objects",
        .form = SegmentPair{},
@@ -161,18 +169,21 @@ void AttentionModulation::declare_weights(PlanBuilder& plan, const SiteScope& si
     const SiteScope here = site.during(plan.steps(from, phase.until));
     from = phase.until;
     if (reweight_at == ReweightAt::probs) {
-      here.declare(Gain{"gain of words", Tensor::from(std::span<const float>(weights), {1, of.length})});
+      const Tensor ones = Tensor::full({1, token_count(site.tokens().key)}, 1);
+      const Tensor gains = Tensor::from(std::span<const float>(weights), {1, of.length});
+      const int64_t text = image_text(site.tokens()).text_keys.begin;
+      here.declare(Gain{"gain of words", with_slice(ones, 1, text, gains)});
       continue;
     }
     for (float& w : weights) w = std::log(w);
-    here.declare(AddScore{{.text = "log weights of words",
-                           .form = Column{Tensor::from(std::span<const float>(weights), {1, of.length})}}});
+    const Tensor column = Tensor::from(std::span<const float>(weights), {1, of.length});
+    here.declare(AddScore{{.text = "log weights of words", .form = text_column(column, site.tokens())}});
   }
 }
 
 std::vector<TermForm> AttentionModulation::mask_at(const TermPlace& place, size_t member) const {
   const MemberGroups& of = members_[member];
-  const TokenSegment& grid = place.tokens.query.front();
+  const TokenSegment& grid = image_grid(place.tokens);
   Tensor map;
   if (object_mask.share == MapShare::layer_mean) {
     const auto found = before_.find({grid.height, grid.width, static_cast<int>(member)});
@@ -181,18 +192,18 @@ std::vector<TermForm> AttentionModulation::mask_at(const TermPlace& place, size_
   }
   for (const AttentionMap& own : place.captures.at("attention_modulation")) {
     if (!map.defined() && own.site.depth == place.site.depth && own.lane.member == place.lane.member)
-      map = own.values.detach();
+      map = image_rows(own).detach();
   }
   const Tensor scores = group_scores(map, of, object_mask.score);
-  return {group_mask(winning_groups(scores, object_mask.min_margin), map.dim(0), of)};
+  return {group_mask(winning_groups(scores, object_mask.min_margin), map.dim(0), of, place.tokens)};
 }
 
 void AttentionModulation::remember(const Captures& captures) {
   std::map<Grid, Sum> sums;
   for (const AttentionMap& map : captures.at("attention_modulation")) {
-    const TokenSegment& grid = map.tokens.query.front();
+    const TokenSegment& grid = image_grid(map.tokens);
     Sum& sum = sums[{grid.height, grid.width, map.lane.member}];
-    const Tensor part = scale(map.values, static_cast<double>(map.site.heads));
+    const Tensor part = scale(image_rows(map), static_cast<double>(map.site.heads));
     sum.total = sum.total.defined() ? add(sum.total, part) : part;
     sum.heads += map.site.heads;
   }

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "kernels/core/error.h"
 #include "kernels/ops/view.h"
 
 namespace heddle {
@@ -57,6 +58,10 @@ std::vector<SiteScope> text_sites(PlanBuilder& plan, const std::vector<std::stri
                      .text = "attention of the image to text"});
 }
 
+std::string image_segment(const SiteTokens& tokens) {
+  return image_text(tokens).joint() ? "image" : "";
+}
+
 bool is_joint(const RunShape& run) {
   return std::ranges::any_of(run.sites, [](const AttentionSite& s) { return s.kind == AttentionKind::joint; });
 }
@@ -96,11 +101,14 @@ Tensor image_rows(const AttentionMap& map) {
 }
 
 Tensor with_image(const Tensor& x, const TokenRange& image, const std::function<Tensor(const Tensor&)>& made) {
-  if (image.size() == x.dim(1)) return made(x);
-  std::vector<Tensor> parts{made(slice(x, 1, image.begin, image.end))};
-  if (image.begin > 0) parts.insert(parts.begin(), slice(x, 1, 0, image.begin));
-  if (image.end < x.dim(1)) parts.push_back(slice(x, 1, image.end, x.dim(1)));
-  return concat(parts, 1);
+  return with_slice(x, 1, image.begin, made(slice(x, 1, image.begin, image.end)));
+}
+
+void check_places(const PlanBuilder& plan, KeyPlaces places, const std::vector<SiteScope>& sites) {
+  const bool all = std::ranges::all_of(sites, [](const SiteScope& s) { return s.site().rotary; });
+  if (places != KeyPlaces::own && !all)
+    fail(ErrorCode::usage, plan.where() + " " + plan.method() + " positions",
+         "own: these layers have no rotary positions to move", places == KeyPlaces::centre ? "centre" : "beside");
 }
 
 TermForm text_column(const Tensor& bias, const SiteTokens& tokens) {

@@ -3,14 +3,21 @@
 // words, and it holds at every site that has these tokens.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <string>
 #include <vector>
 
 #include "attention_control/plan/builder.h"
+#include "io/params.h"
 
 namespace heddle {
+
+template <>
+struct ParamWords<KeyPlaces> {
+  static constexpr std::array words{"own", "centre", "beside"};
+};
 
 // Where image and text tokens stand at a site; empty ranges where it has none.
 struct ImageText {
@@ -21,6 +28,8 @@ ImageText image_text(const SiteTokens& tokens);
 // The grid of the image's queries; of the first queries where none are an image's.
 const TokenSegment& image_grid(const SiteTokens& tokens);
 int64_t longer_side(const SiteTokens& tokens);  // of that grid
+// "image" where a site has other tokens, too: what Take and Extend are told. Empty where it has none.
+std::string image_segment(const SiteTokens& tokens);
 
 // Sites where pixels look at pixels (self, joint) and at words (cross, joint). `layers`: names of sites, beginnings of
 // them, or shares of depth (SiteSelect::names); empty: all. Error(usage) naming the sites there are where none fits.
@@ -47,6 +56,9 @@ Tensor image_rows(const AttentionMap& map);
 
 // x [R,N,H,D] with `made` of its image tokens [R,Nx,H,D] in their place.
 Tensor with_image(const Tensor& x, const TokenRange& image, const std::function<Tensor(const Tensor&)>& made);
+
+// Error(usage) for keys that shall stand elsewhere at sites without rotary positions.
+void check_places(const PlanBuilder& plan, KeyPlaces places, const std::vector<SiteScope>& sites);
 
 // One number for each text key [1|R,T], added to the scores of the image's queries.
 TermForm text_column(const Tensor& bias, const SiteTokens& tokens);

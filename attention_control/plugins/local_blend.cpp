@@ -30,19 +30,21 @@ std::vector<AttentionMap> over_sites(const std::vector<AttentionMap>& maps, size
   std::vector<AttentionMap> totals(members);
   for (const AttentionMap& map : maps) {
     AttentionMap& total = totals[static_cast<size_t>(map.lane.member)];
-    const Tensor sum = total.values.defined() ? add(total.values, map.values) : map.values;
+    const Tensor rows = image_rows(map);
+    const Tensor sum = total.values.defined() ? add(total.values, rows) : rows;
     total = map;
     total.values = sum;
   }
   return totals;
 }
 
-// sums[q] += sum over the map's keys of weight[key] map[row, q, key]
+// sums[q] += sum over the map's keys of weight[key] map[row, q, key]; weights by text position
 void add_columns(std::vector<float>& sums, const AttentionMap& map, int64_t row, const std::vector<float>& weights) {
+  const int64_t text = image_text(map.tokens).text_keys.begin;
   const std::vector<float> values = contiguous(slice(map.values, 0, row, row + 1)).to_vector();
   for (size_t q = 0; q < sums.size(); ++q) {
     for (size_t t = 0; t < map.keys.size(); ++t)
-      sums[q] += weights[static_cast<size_t>(map.keys[t])] * values[q * map.keys.size() + t];
+      sums[q] += weights[static_cast<size_t>(map.keys[t] - text)] * values[q * map.keys.size() + t];
   }
 }
 
@@ -70,13 +72,13 @@ void LocalBlend::declare(PlanBuilder& plan, const LocalBlendSettings& settings, 
     excluded_ = tokens_of_members(settings.exclude_words, run, plan.where() + " local_blend.exclude_words");
   height_ = run.height, width_ = run.width;
   const std::vector<SiteScope> sites = map_sites_near(plan, {settings.resolution, {}}, 16);
-  map_height_ = sites[0].tokens().query.front().height;
-  map_width_ = sites[0].tokens().query.front().width;
+  map_height_ = image_grid(sites[0].tokens()).height;
+  map_width_ = image_grid(sites[0].tokens()).width;
 
   std::vector<std::vector<int64_t>> keys = words_;
   for (size_t m = 0; m < keys.size(); ++m) {
     keys[m].insert(keys[m].end(), excluded_[m].begin(), excluded_[m].end());
-    const std::vector<int64_t> read = m > 0 && settings_.store == StoredMaps::after
+    const std::vector<int64_t> read = m > 0 && edited_.reads && settings_.store == StoredMaps::after
                                           ? edited_.reads(static_cast<int>(m), keys[m])
                                           : std::vector<int64_t>{};
     keys[0].insert(keys[0].end(), read.begin(), read.end());
@@ -84,11 +86,10 @@ void LocalBlend::declare(PlanBuilder& plan, const LocalBlendSettings& settings, 
   for (size_t m = 0; m < keys.size(); ++m) {
     std::ranges::sort(keys[m]);
     keys[m].erase(std::unique(keys[m].begin(), keys[m].end()), keys[m].end());
+    const bool raw = !edited_.weights && settings_.store == StoredMaps::before;
     for (const SiteScope& site : sites)
-      site.lane(Branch::cond)
-          .member(static_cast<int>(m))
-          .passes({Pass::denoise})
-          .declare(Capture{.name = maps_name, .keys = keys[m], .optional = true});
+      capture_words(site.lane(Branch::cond).member(static_cast<int>(m)).passes({Pass::denoise}),
+                    {.name = maps_name, .keys = keys[m], .raw = raw, .optional = true}, run.members[m].words);
   }
   plan.hooks.after_evaluation.push_back(
       [this](const Captures& captures, const Moment& moment, const std::vector<Lane>&) { collect(captures, moment); });
@@ -101,9 +102,10 @@ void LocalBlend::collect(const Captures& captures, const Moment& moment) {
   for (size_t m = 0; m < words_.size(); ++m) {
     const auto member = static_cast<int>(m);
     const auto weights = [&](const std::vector<int64_t>& words) {
-      if (m > 0 && settings_.store == StoredMaps::after) return edited_.weights(member, moment.step, words);
+      if (m > 0 && edited_.weights && settings_.store == StoredMaps::after)
+        return edited_.weights(member, moment.step, words);
       ColumnWeights own;
-      own.own.resize(static_cast<size_t>(token_count(totals[m].tokens.key)), 0);
+      own.own.resize(static_cast<size_t>(image_text(totals[m].tokens).text_keys.size()), 0);
       for (const int64_t word : words) own.own[static_cast<size_t>(word)] = 1;
       return own;
     };

@@ -34,7 +34,8 @@ struct ColumnWeights {
 
 class LocalBlend {
  public:
-  // The edited map of a member's `words` at a step; `reads` lists the source's tokens that may carry weight there.
+  // The edited map of a member's `words` at a step; `reads` lists the source's tokens that may carry weight there. Both
+  // empty: captures read the target's map as edited.
   struct Edited {
     std::function<ColumnWeights(int member, int step, const std::vector<int64_t>& words)> weights;
     std::function<std::vector<int64_t>(int member, const std::vector<int64_t>& words)> reads;

@@ -1,6 +1,6 @@
-// MasaCtrl: the target keeps its own layout but draws with the source's keys and values. Cao et al. 2023,
-// arXiv 2304.08465; conditions of the official code (steps >= S, layers >= L). Verbs: take, extend, branch, weigh,
-// mask, capture. Stays fused.
+// MasaCtrl: the target keeps its own layout but draws with the source's keys and values, at joint sites those of the
+// image. Cao et al. 2023, arXiv 2304.08465; conditions of the official code (steps >= S, layers >= L). Verbs: take,
+// extend, branch, weigh, mask, capture. Stays fused.
 #include <algorithm>
 #include <cmath>
 
@@ -61,6 +61,7 @@ struct MasaCtrl final : Method {
   std::optional<Foreground> foreground_tokens;
   double mask_threshold = 0.1;
   std::optional<int> mask_res;
+  KeyPlaces positions = KeyPlaces::own;
 
   static Params<MasaCtrl> params() {
     using M = MasaCtrl;
@@ -70,15 +71,19 @@ struct MasaCtrl final : Method {
         opt("start_step", &M::start_step, range(0, 100000),
             "first step that looks at the source; below 1 a share of the run"),
         opt("start_layer", &M::start_layer, range(0, 100000),
-            "first self-attention that does, in order of evaluation; if not given 10 of 16, or that share of them"),
+            "first layer of self- or joint attention that does, in order of evaluation; if not given 10 of 16, or that "
+            "share of them, of a transformer's 4 of 10"),
         opt("layers", &M::layers,
-            "instead of start_layer: numbers of self-attention layers, site names or beginnings of them"),
+            "instead of start_layer: numbers of layers, site names, beginnings of them, or shares of depth"),
         opt("variant", &M::variant, "replace: source only; union: both; mask, mask_auto: subject and background apart"),
         opt("masks", &M::masks, "of variant mask"),
         opt("foreground_tokens", &M::foreground_tokens, "of variant mask_auto"),
         opt("mask_threshold", &M::mask_threshold, range(0, 1), "of variant mask_auto: share of the map's range"),
         opt("mask_res", &M::mask_res, range(1, 1024),
-            "of variant mask_auto: side of the maps; nearest to 16 if not given")};
+            "of variant mask_auto: side of the maps; nearest to 16 if not given"),
+        opt("positions", &M::positions,
+            "of the source's keys where they are rotary: own draws towards the source's layout, centre has no place, "
+            "beside stands to the right")};
   }
 
   std::optional<MethodPrompts> prompts() const override {
@@ -107,11 +112,11 @@ int MasaCtrl::first_step(const PlanBuilder& plan) const {
 }
 
 std::vector<SiteScope> MasaCtrl::sites(PlanBuilder& plan) const {
-  const std::vector<SiteScope> all =
-      plan.sites({.kinds = {AttentionKind::self}, .names = {}, .text = "self-attention"});
+  const std::vector<SiteScope> all = image_sites(plan);
   const auto count = static_cast<int>(all.size());
   if (layers.empty()) {
-    const int first = start_layer.value_or(static_cast<int>(std::lround(count * 10.0 / 16)));
+    const double share = is_joint(plan.run()) ? 0.4 : 10.0 / 16;
+    const int first = start_layer.value_or(static_cast<int>(std::lround(count * share)));
     if (first >= count)
       fail(ErrorCode::usage, plan.where() + " start_layer", "a layer below " + std::to_string(count),
            std::to_string(first));
@@ -129,8 +134,7 @@ std::vector<SiteScope> MasaCtrl::sites(PlanBuilder& plan) const {
     chosen[static_cast<size_t>(std::stoi(layer))] = true;
   }
   if (!names.empty()) {
-    for (const SiteScope& site :
-         plan.sites({.kinds = {AttentionKind::self}, .names = names, .text = "self-attention"})) {
+    for (const SiteScope& site : image_sites(plan, names)) {
       for (size_t i = 0; i < all.size(); ++i) {
         if (all[i].site().depth == site.site().depth) chosen[i] = true;
       }
@@ -151,7 +155,8 @@ void MasaCtrl::capture(PlanBuilder& plan, int begin) {
     keys = words[static_cast<size_t>(member)]->positions(plan.run().members[static_cast<size_t>(member)].words,
                                                          plan.where() + " foreground_tokens");
     for (const SiteScope& site : sites)
-      site.lane(Branch::cond).member(member).during({begin}).declare(Capture{.name = maps_name, .keys = keys});
+      capture_words(site.lane(Branch::cond).member(member).during({begin}), {.name = maps_name, .keys = keys},
+                    plan.run().members[static_cast<size_t>(member)].words);
   }
 }
 
@@ -159,16 +164,18 @@ void MasaCtrl::capture(PlanBuilder& plan, int begin) {
 std::vector<float> MasaCtrl::from_maps(const TermPlace& place, int member, int64_t row) const {
   Grid sum;
   for (const AttentionMap& map : place.captures.at(maps_name)) {
-    if (map.lane.member != member || row >= map.values.dim(0)) continue;
-    const TokenSegment& grid = map.tokens.query.front();
+    // A joint site is read and edited at once; its own maps of lanes that have run do not count yet.
+    const bool earlier = map.site.depth < place.site.depth;
+    if (!earlier || map.lane.member != member || row >= map.values.dim(0)) continue;
+    const TokenSegment& grid = image_grid(map.tokens);
     sum.height = grid.height, sum.width = grid.width;
     sum.values.resize(static_cast<size_t>(grid.tokens()), 0);
-    const std::vector<float> values = contiguous(slice(map.values, 0, row, row + 1)).to_vector();
+    const std::vector<float> values = contiguous(slice(image_rows(map), 0, row, row + 1)).to_vector();
     for (size_t i = 0; i < values.size(); ++i) sum.values[i / map.keys.size()] += values[i];
   }
   if (sum.values.empty()) return {};
   const auto [low, high] = std::ranges::minmax(sum.values);
-  const TokenSegment& here = place.tokens.query.front();
+  const TokenSegment& here = image_grid(place.tokens);
   Grid fitted = resize_nearest(sum, here.height, here.width);
   for (float& v : fitted.values) v = (v - low) / (high - low) >= static_cast<float>(mask_threshold) ? 1.0f : 0.0f;
   return fitted.values;
@@ -177,7 +184,7 @@ std::vector<float> MasaCtrl::from_maps(const TermPlace& place, int member, int64
 // One for each row of the lane.
 std::vector<SubjectSplit> MasaCtrl::splits(const TermPlace& place) const {
   std::vector<SubjectSplit> out;
-  const TokenSegment& here = place.tokens.query.front();
+  const TokenSegment& here = image_grid(place.tokens);
   for (int64_t row = 0; row < place.lane.rows(); ++row) {
     if (grids_) {
       out.push_back({resize_nearest((*grids_)[0], here.height, here.width).values,
@@ -199,17 +206,20 @@ void MasaCtrl::declare(PlanBuilder& plan) {
   }
   const int begin = first_step(plan);
   const std::vector<SiteScope> chosen = sites(plan);
+  check_places(plan, positions, chosen);
   if (begin >= plan.run().steps) return;
   if (masks) grids_ = {masks->source.read(), masks->target.read()};
   if (variant == Variant::mask_auto) capture(plan, begin);
   for (const SiteScope& any : chosen) {
     const SiteScope site = any.member(1).during({begin});
+    const std::string image = image_segment(site.tokens());
+    const Take keys{.role = Role::k, .lane = source_lane, .segment = image, .places = positions};
     if (variant == Variant::unite) {
-      site.declare(Extend{.text = "the source's k, v", .lane = source_lane});
+      site.declare(Extend{.text = "the source's k, v", .lane = source_lane, .segment = image, .places = positions});
     } else if (masks || foreground_tokens) {
-      attend_apart(site, source_lane, [this](const TermPlace& place) { return splits(place); });
+      attend_apart(site, keys, [this](const TermPlace& place) { return splits(place); });
     } else {
-      site.declare(Take{.role = Role::k, .lane = source_lane}).declare(Take{.role = Role::v, .lane = source_lane});
+      site.declare(keys).declare(Take{.role = Role::v, .lane = source_lane, .segment = image});
     }
   }
 }

@@ -1,28 +1,17 @@
-// Prompt-to-Prompt: a picture is edited by editing its prompt, since the target attends where the source did. Hertz et
-// al. 2023, arXiv 2208.01626; gates and alignments of the official code. With P the source's map, M the alignment of
-// tokens, a the gates, w the weights and s = 1 where the source has a token, a target's cross-attention gives
+// Prompt-to-Prompt: what is edited where, cross- and self-attention, the blend. With P the source's map, M the
+// alignment of tokens, a the gates, w the weights and s = 1 where the source has a token, a target's cross-attention
+// gives
 //   P (M diag(a s w) V) + P_own diag(1 - a + a (1 - s) w) V.
 // Verbs: branch, take, shape, gain, capture. Stays fused.
+#include "attention_control/plugins/prompt_to_prompt.h"
+
 #include <algorithm>
 
-#include "attention_control/plugins/local_blend.h"
-#include "attention_control/plugins/registry.h"
-#include "attention_control/plugins/token_alignment.h"
-#include "attention_control/plugins/word_gates.h"
 #include "kernels/core/error.h"
 #include "kernels/ops/linear.h"
 #include "kernels/ops/view.h"
 
 namespace heddle {
-namespace {
-
-enum class PromptEdit : uint8_t { replace, refine, reweight };
-
-}  // namespace
-template <>
-struct ParamWords<PromptEdit> {
-  static constexpr std::array words{"replace", "refine", "reweight"};
-};
 namespace {
 
 constexpr const char* branch_name = "prompt_to_prompt";
@@ -33,61 +22,7 @@ Tensor mixed_values(const Tensor& v, const Tensor& matrix) {
   return reshape(matmul(repeat(to(matrix, v.dtype()), 0, v.dim(0)), flat), v.shape());
 }
 
-struct PromptToPrompt final : Method {
-  std::string source_prompt;
-  OneOrMany<std::string> target_prompt;
-  PromptEdit edit = PromptEdit::replace;
-  WordGates cross_replace{.all = {0, 0.8}, .words = {}};
-  Gate self_replace{0, 0.4};
-  std::optional<int> self_max_tokens;
-  Named<double> weights;
-  std::optional<LocalBlendSettings> local_blend;
-
-  static Params<PromptToPrompt> params() {
-    using M = PromptToPrompt;
-    return {need("source_prompt", &M::source_prompt, "what the first picture shows"),
-            need("target_prompt", &M::target_prompt, "what it shall show instead; several make several pictures"),
-            opt("edit", &M::edit, "replace: word for word; refine: words added; reweight: words weighed only"),
-            opt("cross_replace", &M::cross_replace, "shares of steps in which cross-attention follows the source"),
-            opt("self_replace", &M::self_replace, "shares of steps in which self-attention follows the source"),
-            opt("self_max_tokens", &M::self_max_tokens, range(1, 1 << 20),
-                "largest self-attention that follows; 256, or the smallest there is, if not given"),
-            opt("weights", &M::weights, range(-1000, 1000), "words of the target: factors of their attention"),
-            opt("local_blend", &M::local_blend, "keeps the source outside the places of some words")};
-  }
-
-  std::optional<MethodPrompts> prompts() const override {
-    MethodPrompts out{.members = {{"source", source_prompt}}, .shared_noise = true};
-    for (size_t i = 0; i < target_prompt.values.size(); ++i)
-      out.members.emplace_back(i == 0 ? "target" : "target" + std::to_string(i + 1), target_prompt.values[i]);
-    return out;
-  }
-
-  void declare(PlanBuilder& plan) override;
-
- private:
-  struct Target {
-    TokenAlignment alignment;
-    std::vector<float> weights;
-    PromptTokens words;
-  };
-  // How source and own columns make a target's map at a step: by target token.
-  struct Mixture {
-    std::vector<float> source, own;
-    bool operator==(const Mixture&) const = default;
-  };
-  void check_words(const PlanBuilder& plan) const;
-  Target aligned(const PlanBuilder& plan, const PromptTokens& target) const;
-  Mixture mixture(const Target& target, int step) const;
-  void edit_cross(PlanBuilder& plan, int member) const;
-  void edit_self(PlanBuilder& plan) const;
-  static void edit_site(const SiteScope& site, const Target& target, const Mixture& mixture);
-  LocalBlend::Edited edited_maps() const;
-
-  std::vector<Target> targets_;  // of members 1 ...
-  int steps_ = 1;
-  LocalBlend blend_;
-};
+}  // namespace
 
 void PromptToPrompt::check_words(const PlanBuilder& plan) const {
   const auto check = [&](const std::string& word, const char* key) {
@@ -96,15 +31,16 @@ void PromptToPrompt::check_words(const PlanBuilder& plan) const {
                                    [&](const Member& m) { return !places_of(m.words, word).empty(); });
     if (!known) members[1].words.find(word, plan.where() + " " + key);
   };
-  for (const auto& [word, gate] : cross_replace.words) check(word, "cross_replace");
+  for (const auto& [word, gate] : gates_.words) check(word, "cross_replace");
   for (const auto& [word, weight] : weights.entries) check(word, "weights");
 }
 
 PromptToPrompt::Target PromptToPrompt::aligned(const PlanBuilder& plan, const PromptTokens& target) const {
   const PromptTokens& source = plan.run().members[0].words;
-  Target out{.alignment = edit == PromptEdit::replace  ? replace_words(source, target, plan.where())
-                          : edit == PromptEdit::refine ? align_tokens(source, target)
-                                                       : identity_alignment(source.length),
+  const PromptEdit how = injected_ == Inject::maps ? edit.value_or(PromptEdit::replace) : PromptEdit::reweight;
+  Target out{.alignment = how == PromptEdit::replace  ? replace_words(source, target, plan.where())
+                          : how == PromptEdit::refine ? align_tokens(source, target)
+                                                      : identity_alignment(source.length),
              .weights = std::vector<float>(static_cast<size_t>(target.length), 1),
              .words = target};
   for (const auto& [word, weight] : weights.entries) {
@@ -114,7 +50,7 @@ PromptToPrompt::Target PromptToPrompt::aligned(const PlanBuilder& plan, const Pr
 }
 
 PromptToPrompt::Mixture PromptToPrompt::mixture(const Target& target, int step) const {
-  const std::vector<float> open = open_tokens(cross_replace, target.words, step, steps_);
+  const std::vector<float> open = open_tokens(gates_, target.words, step, steps_);
   Mixture out;
   for (size_t t = 0; t < open.size(); ++t) {
     const float edited = open[t] * target.weights[t], found = target.alignment.aligned[t];
@@ -131,8 +67,8 @@ void PromptToPrompt::edit_site(const SiteScope& site, const Target& target, cons
          std::to_string(token_count(site.tokens().key)));
   const SiteScope branch = site.on(branch_name);
   site.declare(AddBranch{.name = branch_name});
-  branch.declare(Take{.role = Role::q, .lane = {.branch = {}, .member = 0}});
-  branch.declare(Take{.role = Role::k, .lane = {.branch = {}, .member = 0}});
+  branch.declare(Take{.role = Role::q, .lane = source_lane});
+  branch.declare(Take{.role = Role::k, .lane = source_lane});
   const auto row = [&](const std::vector<float>& values) {
     return Tensor::from(std::span<const float>(values), {1, slots});
   };
@@ -158,50 +94,56 @@ void PromptToPrompt::edit_site(const SiteScope& site, const Target& target, cons
   }
 }
 
-void PromptToPrompt::edit_cross(PlanBuilder& plan, int member) const {
+void PromptToPrompt::edit_words(PlanBuilder& plan, int member) const {
   const Target& target = targets_[static_cast<size_t>(member - 1)];
-  const std::vector<SiteScope> sites =
-      plan.sites({.kinds = {AttentionKind::cross}, .names = {}, .text = "cross-attention"});
-  for (int begin = 0, end = 0; begin < steps_; begin = end) {
-    const Mixture now = mixture(target, begin);
-    for (end = begin + 1; end < steps_ && mixture(target, end) == now;) ++end;
-    if (std::ranges::all_of(now.source, [](float g) { return g == 0; }) &&
-        std::ranges::all_of(now.own, [](float g) { return g == 1; }))
-      continue;
-    for (const SiteScope& site : sites)
-      edit_site(site.lane(Branch::cond).member(member).during({begin, end}), target, now);
+  const auto pixels = [this](int step) { return is_open(self_replace, step, steps_); };
+  for (const SiteScope& site : text_sites(plan)) {
+    const bool joint = image_text(site.tokens()).joint();
+    for (int begin = 0, end = 0; begin < steps_; begin = end) {
+      const Mixture now = mixture(target, begin);
+      const bool pixels_now = joint && pixels(begin);
+      for (end = begin + 1; end < steps_ && mixture(target, end) == now && (joint && pixels(end)) == pixels_now;) ++end;
+      const bool nothing = std::ranges::all_of(now.source, [](float g) { return g == 0; }) &&
+                           std::ranges::all_of(now.own, [](float g) { return g == 1; });
+      const SiteScope here = site.lane(Branch::cond).member(member).during({begin, end});
+      if (joint && !(nothing && !pixels_now)) rewrite_rows(here, target, now, pixels_now);
+      if (!joint && !nothing) edit_site(here, target, now);
+    }
   }
 }
 
-void PromptToPrompt::edit_self(PlanBuilder& plan) const {
+void PromptToPrompt::edit_pixels(PlanBuilder& plan) const {
   Steps open{steps_, 0};
   for (int step = 0; step < steps_; ++step) {
     if (is_open(self_replace, step, steps_)) open = {std::min(open.begin, step), step + 1};
   }
   if (open.empty()) return;
+  std::vector<SiteScope> sites = image_sites(plan);
+  // Rows of joint maps are put together elsewhere.
+  if (injected_ == Inject::maps)
+    std::erase_if(sites, [](const SiteScope& s) { return image_text(s.tokens()).joint(); });
+  const auto pixels = [](const SiteScope& s) { return image_grid(s.tokens()).tokens(); };
   int64_t most = self_max_tokens.value_or(256), least = std::numeric_limits<int64_t>::max();
-  for (size_t i = 0; i < plan.run().sites.size(); ++i) {
-    if (plan.run().sites[i].kind == AttentionKind::self)
-      least = std::min(least, token_count(plan.run().tokens[i].query));
-  }
+  for (const SiteScope& site : sites) least = std::min(least, pixels(site));
   if (!self_max_tokens) most = std::max(most, least);
-  const auto sites = plan.sites({.kinds = {AttentionKind::self},
-                                 .names = {},
-                                 .also = [most](const SiteScope& s) { return token_count(s.tokens().query) <= most; },
-                                 .text = "self-attention of at most " + std::to_string(most) + " tokens"});
+  std::erase_if(sites, [&](const SiteScope& s) { return pixels(s) > most; });
+  if (sites.empty() && !is_joint(plan.run()))
+    fail(ErrorCode::usage, plan.where() + " self_max_tokens",
+         "at least the " + std::to_string(least) + " pixels of the smallest layer", std::to_string(most));
   for (const SiteScope& site : sites) {
     for (int member = 1; member <= static_cast<int>(targets_.size()); ++member) {
       for (const Role role : {Role::q, Role::k})
         site.lane(Branch::cond)
             .member(member)
             .during(open)
-            .declare(Take{.role = role, .lane = {.branch = {}, .member = 0}});
+            .declare(Take{.role = role, .lane = source_lane, .segment = image_segment(site.tokens())});
     }
   }
 }
 
 // The columns of a target's edited map, for the blend.
 LocalBlend::Edited PromptToPrompt::edited_maps() const {
+  if (injected_ == Inject::qk_image) return {};  // the target's map is read as edited
   const auto weights = [this](int member, int step, const std::vector<int64_t>& words) {
     const Target& target = targets_[static_cast<size_t>(member - 1)];
     const Mixture now = mixture(target, step);
@@ -225,14 +167,36 @@ LocalBlend::Edited PromptToPrompt::edited_maps() const {
   return {weights, reads};
 }
 
-void PromptToPrompt::declare(PlanBuilder& plan) {
+// What the network makes of settings that were not given.
+void PromptToPrompt::settle(const PlanBuilder& plan) {
   steps_ = plan.run().steps;
+  injected_ = inject.value_or(is_joint(plan.run()) ? Inject::qk_image : Inject::maps);
+  const bool maps = injected_ == Inject::maps;
+  gates_ = cross_replace.value_or(WordGates{.all = {0, maps ? 0.8 : 1}, .words = {}});
+  if (!maps && edit)
+    fail(ErrorCode::usage, plan.where() + " edit", "inject: maps, or no edit: words stay the target's",
+         "inject: qk_image");
+  if (!maps && cross_replace && weights.entries.empty())
+    fail(ErrorCode::usage, plan.where() + " cross_replace", "weights, or inject: maps",
+         "inject: qk_image without weights");
+}
+
+void PromptToPrompt::declare(PlanBuilder& plan) {
+  settle(plan);
   check_words(plan);
   for (size_t m = 1; m < plan.run().members.size(); ++m) targets_.push_back(aligned(plan, plan.run().members[m].words));
-  for (int member = 1; member <= static_cast<int>(targets_.size()); ++member) edit_cross(plan, member);
-  edit_self(plan);
+  for (int member = 1; member <= static_cast<int>(targets_.size()); ++member) {
+    if (injected_ == Inject::maps) {
+      edit_words(plan, member);
+    } else {
+      weigh_words(plan, member);
+    }
+  }
+  edit_pixels(plan);
   if (local_blend) blend_.declare(plan, *local_blend, edited_maps());
 }
+
+namespace {
 
 REGISTER_METHOD(prompt_to_prompt, PromptToPrompt,
                 "edits a picture by editing its prompt; what is not named stays where it was",

@@ -1,12 +1,16 @@
-// StyleAligned: a set of pictures in one style, since every picture also attends to the first. Hertz et al. 2024,
-// arXiv 2312.02133; statistics of the official code. Verbs: shape (AdaIN), extend. Stays fused.
+// StyleAligned: a set of pictures in one style, since every picture also attends to the first, at joint sites from
+// image to image. Hertz et al. 2024, arXiv 2312.02133; statistics of the official code. Verbs: shape (AdaIN), extend.
+// Stays fused.
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <set>
 
 #include "attention_control/plugins/adaptive_norm.h"
+#include "attention_control/plugins/image_text.h"
 #include "attention_control/plugins/registry.h"
 #include "kernels/core/error.h"
+#include "kernels/ops/view.h"
 
 namespace heddle {
 namespace {
@@ -32,12 +36,16 @@ struct Share {
   Adain adain;
   bool group_norm = false;
   ShareMode mode = ShareMode::reference;
+  KeyPlaces positions = KeyPlaces::own;
   static Params<Share> params() {
     return {
-        opt("fraction", &Share::fraction, range(0, 1), "share of self-attention layers, evenly spaced"),
+        opt("fraction", &Share::fraction, range(0, 1), "share of self- or joint attention layers, evenly spaced"),
         opt("adain", &Share::adain, "which projections take over the reference's mean and deviation"),
         opt("group_norm", &Share::group_norm, "statistics of group norms: outside attention, so false is all there is"),
-        opt("mode", &Share::mode, "reference: all look at the first; full: all at all, without the other settings")};
+        opt("mode", &Share::mode, "reference: all look at the first; full: all at all, without adain and gains"),
+        opt("positions", &Share::positions,
+            "of others' keys where they are rotary: own copies layout, too; beside stands to the right, centre has no "
+            "place")};
   }
 };
 struct ReferenceGain {
@@ -70,6 +78,7 @@ struct StyleAligned final : Method {
 
  private:
   std::vector<SiteScope> sites(PlanBuilder& plan) const;
+  Extend keys_of(const std::string& text, int member, const SiteTokens& tokens) const;
   void look_at_reference(const SiteScope& site) const;
 };
 
@@ -77,8 +86,7 @@ struct StyleAligned final : Method {
 std::vector<SiteScope> StyleAligned::sites(PlanBuilder& plan) const {
   std::vector<SiteScope> out;
   if (share.fraction == 0) return out;
-  const std::vector<SiteScope> all =
-      plan.sites({.kinds = {AttentionKind::self}, .names = {}, .text = "self-attention"});
+  const std::vector<SiteScope> all = image_sites(plan);
   std::set<double> chosen;
   for (size_t j = 0; j < all.size(); ++j) chosen.insert(std::nearbyint(static_cast<double>(j) / share.fraction));
   for (size_t i = 0; i < all.size(); ++i) {
@@ -87,24 +95,37 @@ std::vector<SiteScope> StyleAligned::sites(PlanBuilder& plan) const {
   return out;
 }
 
+// Keys and values of another picture, for image queries alone.
+Extend StyleAligned::keys_of(const std::string& text, int member, const SiteTokens& tokens) const {
+  Extend out{.text = text,
+             .lane = {.branch = {}, .member = member},
+             .segment = image_segment(tokens),
+             .places = share.positions};
+  constexpr float none = -std::numeric_limits<float>::infinity();
+  if (!out.segment.empty()) out.terms.push_back({.text = "not for text", .form = SegmentPair{"text", "image", none}});
+  return out;
+}
+
 // The first row stays as it is: twice the same keys and values change no softmax.
 void StyleAligned::look_at_reference(const SiteScope& site) const {
   const LaneRef reference{.branch = {}, .member = 0};
+  const TokenRange image = image_text(site.tokens()).image_keys;
   const auto align = [&](bool wanted, Role role) {
     if (!wanted) return;
-    site.declare(
-        Shaping{.role = role,
-                .function = {.text = "AdaIN to the reference", .apply = [=](const Tensor& x, const LaneTensors& lanes) {
-                               return adaptive_norm(x, lanes.of(role, reference));
-                             }}});
+    const auto aligned = [=](const Tensor& x, const LaneTensors& lanes) {
+      const Tensor style = slice(lanes.plain(role, reference), 1, image.begin, image.end);
+      return with_image(x, image, [&](const Tensor& own) { return adaptive_norm(own, style); });
+    };
+    site.declare(Shaping{
+        .role = role, .function = {.text = "AdaIN to the reference", .apply = aligned}, .plain = role != Role::v});
   };
   align(share.adain.q, Role::q);
   align(share.adain.k, Role::k);
   align(share.adain.v, Role::v);
-  site.declare(Extend{.text = "the reference's k, v",
-                      .lane = reference,
-                      .log_gain = reference_gain.shift,
-                      .key_scale = reference_gain.scale});
+  Extend keys = keys_of("the reference's k, v", 0, site.tokens());
+  keys.log_gain = reference_gain.shift;
+  keys.key_scale = reference_gain.scale;
+  site.declare(keys);
 }
 
 void StyleAligned::declare(PlanBuilder& plan) {
@@ -114,16 +135,16 @@ void StyleAligned::declare(PlanBuilder& plan) {
          "reference_gain.shift for a stronger pull");
   }
   const auto members = static_cast<int>(plan.run().members.size());
-  for (const SiteScope& site : sites(plan)) {
+  const std::vector<SiteScope> chosen = sites(plan);
+  check_places(plan, share.positions, chosen);
+  for (const SiteScope& site : chosen) {
     for (int m = 0; m < members; ++m) {
       if (share.mode == ShareMode::reference) {
         if (m > 0) look_at_reference(site.member(m));
         continue;
       }
       for (int other = 0; other < members; ++other) {
-        if (other != m)
-          site.member(m).declare(
-              Extend{.text = "k, v of image" + std::to_string(other), .lane = {.branch = {}, .member = other}});
+        if (other != m) site.member(m).declare(keys_of("k, v of image" + std::to_string(other), other, site.tokens()));
       }
     }
   }

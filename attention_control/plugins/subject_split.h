@@ -18,7 +18,8 @@ struct SubjectSplit {
 // One for each row of the lane at a place.
 using SubjectSplits = std::function<std::vector<SubjectSplit>(const TermPlace& place)>;
 
-// Two softmaxes, each over its own keys of `source`, put together by the target's mask.
-void attend_apart(const SiteScope& site, const LaneRef& source, const SubjectSplits& splits);
+// Two softmaxes, each over its own image keys of `source` (and, at joint sites, the text's own), put together by the
+// target's mask. Text queries look at all of them.
+void attend_apart(const SiteScope& site, const Take& keys, const SubjectSplits& splits);
 
 }  // namespace heddle

@@ -1,6 +1,9 @@
 // T-GATE: cross-attention has converged after some steps; from the gate on its results are reused and guidance is
 // dropped, and before it self-attention is reused in between. Zhang et al. 2024 and Liu et al. 2025, arXiv 2404.02747;
 // the schedule of the `tgate` package. Verbs: keep, reuse. The sites that are computed stay as they were.
+#include <algorithm>
+
+#include "attention_control/plugins/image_text.h"
 #include "attention_control/plugins/registry.h"
 #include "kernels/core/error.h"
 #include "kernels/ops/elementwise.h"
@@ -24,7 +27,8 @@ struct ParamWords<Tail> {
 namespace {
 
 struct TGate final : Method {
-  int gate_step = 10, warm_up = 2, sp_interval = 5, fi_interval = 1;
+  int gate_step = 10, warm_up = 2, fi_interval = 1;
+  std::optional<int> sp_interval;
   Anchor anchor = Anchor::mean;
   bool drop_guidance = true;
   Tail tail_branch = Tail::uncond;
@@ -33,16 +37,18 @@ struct TGate final : Method {
 
   static Params<TGate> params() {
     using M = TGate;
-    return {opt("gate_step", &M::gate_step, range(1, 100000), "first step whose cross-attention is reused"),
-            opt("warm_up", &M::warm_up, range(0, 100000), "steps before self-attention is first kept"),
-            opt("sp_interval", &M::sp_interval, range(1, 100000),
-                "before the gate self-attention is computed at multiples of it; 1 always"),
-            opt("fi_interval", &M::fi_interval, range(1, 100000), "the same from the gate on"),
-            opt("anchor", &M::anchor, "what is kept at the gate: the mean of both branches, or one"),
-            opt("drop_guidance", &M::drop_guidance, "from the gate on one branch runs and is used as it is"),
-            opt("tail_branch", &M::tail_branch, "which one"),
-            opt("keep_batch", &M::keep_batch, "keep results as they are; for models without guidance"),
-            opt("absorbs", &M::absorbs, "methods whose edits the kept results already carry")};
+    return {
+        opt("gate_step", &M::gate_step, range(1, 100000), "first step whose cross-attention is reused"),
+        opt("warm_up", &M::warm_up, range(0, 100000), "steps before self-attention is first kept"),
+        opt("sp_interval", &M::sp_interval, range(1, 100000),
+            "before the gate self- and joint attention is computed at multiples of it; 1 always; not given: 5, of a "
+            "transformer 3, since its text grows stale with it"),
+        opt("fi_interval", &M::fi_interval, range(1, 100000), "the same from the gate on"),
+        opt("anchor", &M::anchor, "what is kept at the gate: the mean of both branches, or one"),
+        opt("drop_guidance", &M::drop_guidance, "from the gate on one branch runs and is used as it is"),
+        opt("tail_branch", &M::tail_branch, "which one"),
+        opt("keep_batch", &M::keep_batch, "keep results as they are; for models without guidance"),
+        opt("absorbs", &M::absorbs, "methods whose edits the kept results already carry")};
   }
 
   void declare(PlanBuilder& plan) override;
@@ -51,12 +57,14 @@ struct TGate final : Method {
   // Steps from `begin` on whose self-attention is computed or reused; true where it is computed.
   bool computes_self(int step) const {
     if (step >= gate_step) return step % fi_interval == 0;
-    return step <= warm_up || step == gate_step - 1 || step % sp_interval == 0;
+    return step <= warm_up || step == gate_step - 1 || step % interval_ == 0;
   }
-  bool thins_before() const { return sp_interval > 1; }
+  bool thins_before() const { return interval_ > 1; }
   void declare_cross(PlanBuilder& plan) const;
   void declare_self(PlanBuilder& plan) const;
   Tensor at_gate(const Tensor& out, const std::vector<Lane>& lanes) const;
+
+  int interval_ = 1;  // sp_interval, or what stands for it
 };
 
 // [2n,N,C] of uncond and cond rows to the n rows that run on.
@@ -87,7 +95,7 @@ void TGate::declare_cross(PlanBuilder& plan) const {
 void TGate::declare_self(PlanBuilder& plan) const {
   const int steps = plan.run().steps;
   const bool halves = drop_guidance && !keep_batch && plan.run().guided;
-  for (const SiteScope& site : plan.sites({.kinds = {AttentionKind::self}, .names = {}, .text = "self-attention"})) {
+  for (const SiteScope& site : image_sites(plan)) {
     for (int step = 0; step < steps; ++step) {
       const SiteScope here = site.during({step, step + 1}).passes({Pass::denoise});
       const bool thin = step < gate_step ? thins_before() : fi_interval > 1;
@@ -106,8 +114,10 @@ void TGate::declare_self(PlanBuilder& plan) const {
 }
 
 void TGate::declare(PlanBuilder& plan) {
+  interval_ = sp_interval.value_or(is_joint(plan.run()) ? 3 : 5);
   if (gate_step < plan.run().steps) {
-    declare_cross(plan);
+    const auto cross = [](const AttentionSite& site) { return site.kind == AttentionKind::cross; };
+    if (std::ranges::any_of(plan.run().sites, cross)) declare_cross(plan);
     if (drop_guidance && plan.run().guided && !keep_batch) {
       plan.drop_guidance = DropGuidance{
           .method = "tgate", .step = gate_step, .tail = tail_branch == Tail::uncond ? Branch::uncond : Branch::cond};

@@ -24,6 +24,7 @@ struct TokenAlignment {
   bool is_identity() const;
 };
 
+// Where several encoders read the prompts, each one's tokens are aligned by themselves.
 TokenAlignment identity_alignment(int64_t slots);
 // Word for word: as many pieces go one to one, else each source piece is shared out evenly over the target's pieces.
 // Error(usage) at `where` for unequal numbers of words.

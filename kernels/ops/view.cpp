@@ -118,6 +118,14 @@ Tensor concat(std::span<const Tensor> parts, int axis) {
   })[0];
 }
 
+Tensor with_slice(const Tensor& x, int axis, int64_t begin, const Tensor& part) {
+  const int64_t end = begin + part.dim(axis);
+  std::vector<Tensor> parts{part};
+  if (begin > 0) parts.insert(parts.begin(), slice(x, axis, 0, begin));
+  if (end < x.dim(axis)) parts.push_back(slice(x, axis, end, x.dim(axis)));
+  return parts.size() == 1 ? part : concat(parts, axis);
+}
+
 Tensor pad(const Tensor& x, int axis, int64_t before, int64_t after, float value) {
   axis = x.shape().axis(axis);
   Shape shape = x.shape();

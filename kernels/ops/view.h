@@ -18,6 +18,8 @@ Tensor concat(std::span<const Tensor> parts, int axis);
 inline Tensor concat(std::initializer_list<Tensor> parts, int axis) {
   return concat(std::span(parts.begin(), parts.size()), axis);
 }
+// x with `part` in place of the slice that begins at `begin`.
+Tensor with_slice(const Tensor& x, int axis, int64_t begin, const Tensor& part);
 Tensor pad(const Tensor& x, int axis, int64_t before, int64_t after, float value = 0);
 Tensor repeat(const Tensor& x, int axis, int64_t times);                     // [a, b] -> [a, b, a, b]
 Tensor gather(const Tensor& x, int axis, std::span<const int64_t> indices);  // rows in the order asked, repeats allowed

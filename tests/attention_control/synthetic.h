@@ -13,7 +13,7 @@ class Synthetic {
  public:
   explicit Synthetic(uint64_t seed) : random_(seed) {}
 
-  static constexpr int verbs = 19;
+  static constexpr int verbs = 21;
 
   // Declares verb number `verb` at a random site, lane and run of steps.
   void declare(PlanBuilder& plan, int verb) {
@@ -154,6 +154,13 @@ class Synthetic {
         break;
       }
       case 17:
+        here.declare(Take{.role = static_cast<Role>(below(3)), .lane = source(), .segment = key});
+        break;
+      case 18:
+        here.declare(Temper{.tau = uniform(0.5, 2), .query = query, .key = key, .keep_mass = true});
+        here.declare(Extend{.text = text(), .lane = source(), .segment = key});
+        break;
+      case 19:
         here.declare(
             Blend{.lane = source(), .weight = uniform(0, 1), .region = below(2) == 0 ? region(queries) : Tensor()});
         break;

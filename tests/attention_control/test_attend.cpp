@@ -260,5 +260,38 @@ TEST(Attend, NothingGrowsWithTheSquareOfTokens) {
   EXPECT_LT(memory_stats().peak - before, one_map);
 }
 
+// A temperature that keeps masses moves attention inside a segment and none between segments.
+TEST(Attend, ATemperatureMayLeaveASegmentsShare) {
+  std::vector<int64_t> all(46);
+  for (size_t i = 0; i < all.size(); ++i) all[i] = static_cast<int64_t>(i);
+  const auto map_of = [&](double tau, bool keep, Tier tier) {
+    CompiledPlan plan = planned([&](PlanBuilder& p) {
+      site_at(p, 2).member(1).declare(Temper{.tau = tau, .query = "image", .key = "image", .keep_mass = keep});
+      site_at(p, 2).member(1).declare(Capture{.name = "looks", .keys = all, .mean_over_heads = false});
+    });
+    plan.least = tier;
+    Call call(&plan, 2);
+    call();
+    return call.captures.at("looks").at(0).values.to_vector();  // [2,2,46,46]: text 11, image 35
+  };
+  for (const Tier tier : {Tier::plain, Tier::reference}) {
+    const std::vector<float> plain = map_of(1, false, tier), kept = map_of(0.5, true, tier),
+                             sharp = map_of(0.5, false, tier);
+    double moved = 0;
+    for (size_t row = 0; row < 4 * 46; ++row) {
+      const bool image = row % 46 >= 11;
+      double of_plain = 0, of_sharp = 0;
+      for (size_t k = 11; k < 46; ++k) of_plain += plain[row * 46 + k], of_sharp += sharp[row * 46 + k];
+      for (size_t k = 0; k < 46; ++k) {
+        const double p = plain[row * 46 + k];
+        const double wanted = !image || k < 11 ? p : sharp[row * 46 + k] / of_sharp * of_plain;
+        EXPECT_NEAR(kept[row * 46 + k], wanted, 1e-5);
+        moved = std::max(moved, std::abs(static_cast<double>(kept[row * 46 + k]) - p));
+      }
+    }
+    EXPECT_GT(moved, 0.05);
+  }
+}
+
 }  // namespace
 }  // namespace heddle

@@ -180,6 +180,15 @@ TEST(Planner, DisjointRegionsRolesAndStepsStandSideBySide) {
   EXPECT_EQ(refusal({at("a", 0, take_v, {0, 5}), at("b", 0, take_v, {5, 9})}), "composed");
 }
 
+TEST(Planner, TakesOfDifferentSegmentsStandSideBySide) {
+  const auto take = [](const char* method, const char* segment) {
+    return at(method, 2, Take{.role = Role::k, .lane = {.branch = {}, .member = 0}, .segment = segment});
+  };
+  EXPECT_EQ(refusal({take("a", "image"), take("b", "text")}), "composed");
+  EXPECT_NE(refusal({take("a", "image"), take("b", "image")}), "composed");
+  EXPECT_NE(refusal({take("a", "image"), take("b", "")}), "composed");
+}
+
 TEST(Planner, NeutralEditsLeaveNoProgram) {
   const Tensor zeros = Tensor::zeros({1, 11}), none = Tensor::zeros({35});
   const std::vector<Verb> neutral{

@@ -50,11 +50,32 @@ const std::vector<std::pair<std::string, std::string>> method_settings{
 // The same on the made-up transformers; methods that ask for nothing special act there with the settings above, too.
 const std::vector<std::pair<std::string, std::string>> joint_settings{
     {"a_star", "{concept_tokens: [cat, dog], layers: [\"0..0.5\"]}"},
+    {"attention_modulation", "{groups: [{noun: cat}, {noun: dog, attributes: a}], other_policy: hide}"},
+    {"attention_modulation",
+     "{groups: [{noun: cat}, {noun: dog}], self_temperature: {value: 0.6, until: 1, keep_text_mass: true}, "
+     "object_mask: {share: own, score: sum}, reweight_at: probs}"},
     {"attend_and_excite", "{subject_tokens: [cat, dog], attention_res: 7}"},
     {"bounded_attention",
      "{subject_tokens: [cat, dog], boxes: [[0, 0, 0.5, 1], [0.5, 0.2, 1, 0.8]], isolate_words: true}"},
     {"perturbed_attention", "{}"},
     {"perturbed_attention", "{perturbation: blur, blur_sigma: 1.5, layers: [\"0..1\"]}"},
+    {"masactrl",
+     "{source: {prompt: a red cat and a blue dog}, target_prompt: a green cat and a small dog, start_step: 0}"},
+    {"masactrl",
+     "{source: {prompt: a red cat and a blue dog}, target_prompt: a green cat and a small dog, start_step: 0, layers: "
+     "[0, 2], variant: union}"},
+    {"masactrl",
+     "{source: {prompt: a red cat and a blue dog}, target_prompt: a green cat and a small dog, start_step: 0, variant: "
+     "mask, masks: {source: [[1, 0], [1, 1]], target: [[0, 1], [0, 1]]}}"},
+    {"prompt_to_prompt",
+     "{source_prompt: a red cat and a blue dog, target_prompt: a green cat and a small dog, weights: {cat: 2, dog: "
+     "-1}}"},
+    {"prompt_to_prompt",
+     "{source_prompt: a red cat and a blue dog, target_prompt: a green cat and a small dog, inject: maps}"},
+    {"style_aligned",
+     "{prompts: [a red cat and a blue dog, a green cat and a small dog], reference_gain: {shift: 0.5, scale: 0.8}}"},
+    {"style_aligned", "{prompts: [a red cat and a blue dog, a green cat and a small dog], share: {mode: full}}"},
+    {"tgate", "{gate_step: 4, warm_up: 1, fi_interval: 2}"},
     {"spotlight", "{words: cat, dim: 0.3}"}};
 
 // A method of the registry or, without settings, a random edit.
@@ -154,6 +175,10 @@ TEST(Tiers, EveryVerbAlone) {
 
 TEST(Tiers, EveryMethodOnJointAttention) {
   Worst worst;
+  std::set<std::string> seen;
+  for (const auto& [name, settings] : joint_settings) seen.insert(name);
+  for (const std::string& name : method_names())
+    EXPECT_TRUE(seen.contains(name)) << "joint_settings has no line for " << name;
   for (const testing::Joint like : {testing::Joint::sd3, testing::Joint::flux}) {
     for (const auto& [name, settings] : joint_settings) {
       const std::vector<Part> parts{{.name = name, .settings = settings}};
@@ -238,7 +263,7 @@ TEST(Tiers, RandomPairsAndTriples) {
 
 TEST(Tiers, RandomPairsAndTriplesOnJointAttention) {
   pairs_and_triples(joint_settings, {testing::joint_run(testing::Joint::sd3), testing::joint_run(testing::Joint::flux)},
-                    0);
+                    1);
 }
 
 }  // namespace

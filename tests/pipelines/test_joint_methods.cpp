@@ -24,7 +24,7 @@ Model& model_at(const std::string& name) {
 
 Preset preset(const std::string& model, const std::string& more) {
   const std::string guidance = model == "flux" ? "guidance: 3, true_guidance: 4" : "guidance: 4";
-  const std::string prompt = more.find("prompt:") == std::string::npos ? "prompt: a cat and a red hat\n" : "";
+  const std::string prompt = more.find("prompt") == std::string::npos ? "prompt: a cat and a red hat\n" : "";
   const std::string text = "heddle: 1\nmodel: joint_" + model + "\n" + prompt +
                            "negative: blurry\nsize: [24, 16]\nseed: 5\ntext: {max_sequence_length: 16}\n" +
                            "sampler: {steps: 4, " + guidance + "}\n" + more;
@@ -49,6 +49,89 @@ TEST(JointMethods, ZeroStrengthIsThePlainRunBitForBit) {
           "a_star: {concept_tokens: [cat, hat], step_size: {scale: 0}}", "perturbed_attention: {scale: 0}"})
       EXPECT_EQ(with(model, method).latents.to_vector(), plain) << model << " " << method;
   }
+}
+
+const std::string p2p = "prompt_to_prompt: {source_prompt: a cat, target_prompt: a dog";
+const std::string masa = "masactrl: {source: {prompt: a cat}, target_prompt: a dog";
+const std::string style = "style_aligned: {prompts: [a cat, a dog]";
+
+std::vector<float> row(const RunResult& result, int64_t i) {
+  return contiguous(slice(result.latents, 0, i, i + 1)).to_vector();
+}
+
+TEST(JointMethods, EditsAtZeroStrengthAreThePlainRunBitForBit) {
+  for (const std::string& model : models) {
+    const std::vector<float> same_noise = with(model, masa + ", start_step: 4}").latents.to_vector();
+    EXPECT_EQ(with(model, p2p + ", self_replace: 0}").latents.to_vector(), same_noise) << model;
+    EXPECT_EQ(with(model, p2p + ", inject: maps, cross_replace: 0, self_replace: 0}").latents.to_vector(), same_noise)
+        << model;
+    EXPECT_EQ(with(model, style + ", share: {fraction: 0}}").latents.to_vector(),
+              run(model, "prompt: [a cat, a dog]\n").latents.to_vector())
+        << model;
+  }
+}
+
+TEST(JointMethods, SourceIsUntouched) {
+  for (const std::string& model : models) {
+    const std::vector<float> alone = row(with(model, masa + ", start_step: 4}"), 0);
+    for (const std::string& method :
+         {p2p + ", local_blend: {words: [cat, dog]}}", p2p + ", inject: maps}", masa + ", start_step: 0}",
+          masa + ", start_step: 0, variant: mask_auto, foreground_tokens: {source: cat, target: dog}}"})
+      EXPECT_EQ(row(with(model, method), 0), alone) << model << " " << method;
+    EXPECT_EQ(row(with(model, style + "}"), 0), row(run(model, "prompt: [a cat, a dog]\n"), 0)) << model;
+  }
+}
+
+TEST(JointMethods, EqualPromptsGiveEqualPictures) {
+  const std::string same = "source_prompt: a red cat, target_prompt: a red cat, self_replace: 1";
+  for (const std::string& model : models) {
+    for (const std::string& method :
+         {"prompt_to_prompt: {" + same + "}", "prompt_to_prompt: {" + same + ", inject: maps, cross_replace: 1}",
+          std::string("masactrl: {source: {prompt: a red cat}, target_prompt: a red cat, start_step: 0}")}) {
+      const RunResult both = with(model, method);
+      EXPECT_LE(testing::error_over_std(slice(both.latents, 0, 1, 2), slice(both.latents, 0, 0, 1)), 1e-4)
+          << model << " " << method;
+    }
+  }
+}
+
+std::string refusal(const std::string& model, const std::string& methods) {
+  try {
+    with(model, methods);
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), ErrorCode::usage) << e.what();
+    return e.what();
+  }
+  return "";
+}
+
+// Each method with T-GATE, perturbed attention and StyleAligned: it runs, whatever the order, or is refused with a
+// reason.
+TEST(JointMethods, ComposeOrAreRefusedWithAReason) {
+  const std::vector<std::string> others{"tgate: {gate_step: 3, warm_up: 0, sp_interval: 2}",
+                                        "tgate: {gate_step: 3, sp_interval: 1}", "perturbed_attention: {scale: 2}",
+                                        "style_aligned: {prompts: [a cat, a cat and hat]}"};
+  int composed = 0, refused = 0;
+  for (const std::string& method :
+       {std::string("attend_and_excite: {subject_tokens: [cat], scale: 2}"),
+        std::string("a_star: {concept_tokens: [cat, a], step_size: {scale: 2}}"),
+        std::string("bounded_attention: {subject_tokens: [cat], boxes: [[0, 0, 0.5, 1]], guidance: {iters: 1}}"),
+        std::string("attention_modulation: {groups: [{noun: cat}, {noun: a}]}"), p2p + "}", p2p + ", inject: maps}",
+        masa + "}", std::string("style_aligned: {prompts: [a cat, a cat and hat]}")}) {
+    for (const std::string& other : others) {
+      if (other.substr(0, 13) == method.substr(0, 13)) continue;
+      for (const std::string& model : {std::string("sd3"), std::string("flux")}) {
+        const std::string reason = refusal(model, method + ", " + other);
+        (reason.empty() ? composed : refused) += 1;
+        EXPECT_EQ(refusal(model, other + ", " + method).empty(), reason.empty()) << method << " after " << other;
+        const bool says = reason.empty() || reason.find("wanted") != std::string::npos;
+        EXPECT_TRUE(says) << reason;
+      }
+    }
+  }
+  std::printf("  %d composed, %d refused\n", composed, refused);
+  EXPECT_GE(composed, 30);
+  EXPECT_GE(refused, 10);
 }
 
 // What the words share is the attention that does not go to start and end tokens; reading changes nothing.
@@ -83,16 +166,6 @@ TEST(JointMethods, ExplainNamesTheJointSites) {
   EXPECT_NE(flux.find("pixels see themselves and text"), std::string::npos) << flux;
 }
 
-std::string refusal(const std::string& model, const std::string& methods) {
-  try {
-    with(model, methods);
-  } catch (const Error& e) {
-    EXPECT_EQ(e.code(), ErrorCode::usage);
-    return e.what();
-  }
-  return "";
-}
-
 TEST(JointMethods, WhatATransformerLacksIsRefusedInWords) {
   // Levels of a UNet: the rule that takes their place is named.
   const std::string levels = refusal("sd3", "perturbed_attention: {layers: [mid]}");
@@ -101,6 +174,12 @@ TEST(JointMethods, WhatATransformerLacksIsRefusedInWords) {
   // Its tokens have one grid.
   const std::string grid = refusal("flux", "attend_and_excite: {subject_tokens: [cat], attention_res: 16}");
   EXPECT_NE(grid.find("of side 6; got 16"), std::string::npos) << grid;
+  const std::string places = refusal("sd3", masa + ", positions: centre}");
+  EXPECT_NE(places.find("no rotary positions"), std::string::npos) << places;
+  const std::string edit = refusal("sd3", p2p + ", edit: refine}");
+  EXPECT_NE(edit.find("inject: maps"), std::string::npos) << edit;
+  const std::string gates = refusal("sd3", p2p + ", cross_replace: 0.5}");
+  EXPECT_NE(gates.find("cross_replace"), std::string::npos) << gates;
   const std::string range = refusal("sd3", "attend_and_excite: {subject_tokens: [cat], text_range: to_last}");
   EXPECT_NE(range.find("padding"), std::string::npos) << range;
 }
