@@ -1,4 +1,4 @@
-// heddle inspect: what a checkpoint is, what a safetensors file holds, what a picture was made with.
+// heddle inspect: what a checkpoint is, what a file of tensors holds, what a picture was made with.
 #include <filesystem>
 #include <fstream>
 #include <iomanip>
@@ -10,6 +10,7 @@
 
 #include "cli/commands.h"
 #include "io/checkpoint/checkpoint_file.h"
+#include "io/gguf.h"
 #include "io/png.h"
 #include "io/weights.h"
 #include "kernels/core/error.h"
@@ -27,14 +28,38 @@ struct TensorSummary {
   std::map<std::string, int64_t> by_type;
 };
 
-TensorSummary summarize(const SafetensorsSet& set) {
-  TensorSummary out;
+struct StoredTensor {
+  std::string type;
+  Shape shape;
+  int64_t bytes = 0;
+};
+using StoredTensors = std::map<std::string, StoredTensor>;
+
+StoredTensors stored_in(const std::string& path) {
+  StoredTensors out;
+  if (path.ends_with(".gguf")) {
+    const GgufFile file(path);
+    for (const auto& [name, tensor] : file.tensors()) {
+      const BlockFormat& format = format_of(tensor.type);
+      out[name] = {format.name, tensor.shape, tensor.shape.count() / format.elements * format.bytes};
+    }
+    return out;
+  }
+  const SafetensorsSet set(path);
   for (const auto& [name, shard] : set.names()) {
     const TensorEntry& entry = set.entry(name);
+    out[name] = {entry.type, entry.shape, entry.end - entry.begin};
+  }
+  return out;
+}
+
+TensorSummary summarize(const StoredTensors& stored) {
+  TensorSummary out;
+  for (const auto& [name, tensor] : stored) {
     ++out.tensors;
-    out.parameters += entry.shape.count();
-    out.bytes += entry.end - entry.begin;
-    ++out.by_type[entry.type];
+    out.parameters += tensor.shape.count();
+    out.bytes += tensor.bytes;
+    ++out.by_type[tensor.type];
   }
   return out;
 }
@@ -82,7 +107,7 @@ void inspect_model(const fs::path& folder, bool sites) {
     const bool has_config = fs::exists(folder / key / "config.json", ignored);
     if (has_config) {
       std::cout << "    ";
-      print_summary("", summarize(SafetensorsSet(find_weights((folder / key).string()))));
+      print_summary("", summarize(stored_in(find_weights((folder / key).string()))));
     }
     if (has_config && sites) print_sites(open_component_folder((folder / key).string()));
   }
@@ -91,7 +116,7 @@ void inspect_model(const fs::path& folder, bool sites) {
 void inspect_component(const fs::path& folder, bool sites) {
   const Json config = Json::read((folder / "config.json").string());
   std::cout << config.node().dump(1) << "\n";
-  print_summary("", summarize(SafetensorsSet(find_weights(folder.string()))));
+  print_summary("", summarize(stored_in(find_weights(folder.string()))));
   if (sites) print_sites(open_component_folder(folder.string()));
 }
 
@@ -113,11 +138,10 @@ void inspect_checkpoint(const std::string& path, bool sites) {
 
 void inspect_tensors(const std::string& path, bool sites) {
   inspect_checkpoint(path, sites);
-  const SafetensorsSet set(path);
-  for (const auto& [name, shard] : set.names()) {
-    std::cout << name << "  " << set.entry(name).type << " " << set.entry(name).shape.text() << "\n";
-  }
-  print_summary("", summarize(set));
+  const StoredTensors stored = stored_in(path);
+  for (const auto& [name, tensor] : stored)
+    std::cout << name << "  " << tensor.type << " " << tensor.shape.text() << "\n";
+  print_summary("", summarize(stored));
 }
 
 void inspect_picture(const std::string& path) {
@@ -145,7 +169,8 @@ void add_inspect(CLI::App& app) {
       app.add_subcommand("inspect", "Say what a model folder, component, safetensors file or picture is");
   command
       ->add_option("path", a->path,
-                   "Model folder, component folder, .safetensors file or index, or a PNG that heddle or its kin made")
+                   "Model folder, component folder, .safetensors file or index, .gguf file, or a PNG that heddle or "
+                   "its kin made")
       ->required();
   command->add_flag("--sites", a->sites, "Also list the attention sites of the denoiser");
   command->callback([a] {

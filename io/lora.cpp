@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "io/original_names.h"
+#include "io/lora_names.h"
 #include "kernels/core/error.h"
 #include "kernels/ops/elementwise.h"
 #include "kernels/ops/linear.h"
@@ -17,13 +17,9 @@ namespace {
 constexpr const char* weight_ending = ".weight";
 constexpr const char* bias_ending = ".bias";
 
-std::string underscored(std::string name) {
-  std::ranges::replace(name, '.', '_');
-  return name;
-}
-
-[[noreturn]] void fail_layer(const LoraLayer& layer, const std::string& wanted, const std::string& got) {
-  fail(ErrorCode::input, layer.written, wanted, got, "a LoRA made for this kind of model");
+[[noreturn]] void fail_layer(const LoraLayer& layer, const std::string& wanted, const std::string& got,
+                             const std::string& hint = "a LoRA made for this kind of model") {
+  fail(ErrorCode::input, layer.written, wanted, got, hint);
 }
 
 Tensor as_matrix(const Tensor& x) {
@@ -57,20 +53,22 @@ Tensor with_magnitude(const LoraLayer& layer, const Tensor& sum) {
   return reshape(multiply(rows, factor), sum.shape());
 }
 
-// Names that a file may call a layer by, besides the network's own.
-std::vector<std::string> aliases(const std::string& layer, LoraPart part) {
-  std::vector<std::string> out{layer, underscored(layer)};
-  if (part != LoraPart::denoiser) {  // with and without the outermost module
-    const std::string model = "text_model.";
-    const std::string other = layer.starts_with(model) ? layer.substr(model.size()) : model + layer;
-    out.insert(out.end(), {other, underscored(other)});
-  }
-  if (part == LoraPart::denoiser) {
-    for (const bool attends : {false, true}) {
-      if (const auto original = original_unet_layer(layer, attends))
-        out.insert(out.end(), {*original, underscored(*original)});
-    }
-  }
+// The rows of an adapted layer that are a piece of it.
+LoraLayer piece_of(const LoraLayer& whole, const Piece& piece) {
+  const auto cut = [&](const Tensor& rows) {
+    const int64_t count = rows.defined() ? rows.dim(0) : 0;
+    const bool halves = piece.change == Change::swapped_halves;
+    if (count % (halves ? 2 : piece.of) != 0)
+      fail_layer(whole, "rows in " + std::to_string(halves ? 2 : piece.of) + " equal parts", rows.shape().text());
+    if (!rows.defined()) return rows;
+    if (halves) return concat({slice(rows, 0, count / 2, count), slice(rows, 0, 0, count / 2)}, 0);
+    const int64_t share = count / piece.of;
+    return contiguous(slice(rows, 0, piece.first * share, (piece.first + piece.count) * share));
+  };
+  LoraLayer out = whole;
+  out.up = cut(whole.up);
+  out.bias = cut(whole.bias);
+  out.magnitude = cut(whole.magnitude);
   return out;
 }
 
@@ -79,19 +77,16 @@ std::vector<std::string> aliases(const std::string& layer, LoraPart part) {
 LoraWeights::LoraWeights(WeightSource& base, const std::vector<std::string>& names, LoraPart part,
                          const std::vector<AskedLora>& loras)
     : base_(base) {
-  std::map<std::string, std::string> layers;  // alias to layer
-  for (const std::string& name : names) {
-    if (!name.ends_with(weight_ending)) continue;
-    const std::string layer = name.substr(0, name.size() - std::string(weight_ending).size());
-    for (const std::string& alias : aliases(layer, part)) layers.emplace(alias, layer);
-  }
+  const LoraNames layers(names, part);
   for (const AskedLora& lora : loras) {
     for (const auto& [written, layer] : lora.file->layers(part)) {
-      const auto found = layers.find(written);
-      if (found == layers.end()) fail_layer(layer, "a layer of the model", "none of that name");
-      if (layer.bias.defined() && std::ranges::find(names, found->second + bias_ending) == names.end())
-        fail_layer(layer, "no bias for a layer without one", "one");
-      if (lora.weight != 0) deltas_[found->second].push_back({&layer, lora.weight});
+      const std::vector<LoraTarget>& targets = layers.find(written);
+      if (targets.empty()) fail_layer(layer, "a layer of the model", "none of that name");
+      for (const LoraTarget& target : targets) {
+        if (layer.bias.defined() && std::ranges::find(names, target.layer + bias_ending) == names.end())
+          fail_layer(layer, "no bias for a layer without one", "one");
+        if (lora.weight != 0) deltas_[target.layer].push_back({piece_of(layer, target.piece), lora.weight});
+      }
     }
   }
 }
@@ -108,6 +103,24 @@ Tensor LoraWeights::take_any(const std::string& name) {
   return adapted(name, base_.take_any(name));
 }
 
+std::optional<QuantizedWeight> LoraWeights::take_quantized(const std::string& name, const Shape& shape) {
+  auto weight = base_.take_quantized(name, shape);
+  const auto found = deltas_.find(name.substr(0, name.rfind('.')));
+  if (!weight || found == deltas_.end()) return weight;
+  for (const Delta& delta : found->second) {
+    const LoraLayer& layer = delta.layer;
+    if (layer.magnitude.defined() || layer.mid.defined()) {
+      fail_layer(layer, "a LoRA of two matrices over a quantised layer", layer.mid.defined() ? "three" : "a DoRA",
+                 "a model that is not quantised");
+    }
+    const Tensor up = as_matrix(layer.up), down = as_matrix(layer.down);
+    if (up.dim(0) != shape[0] || down.dim(1) != shape[1])
+      fail_layer(layer, "matrices for a weight " + shape.text(), up.shape().text() + " and " + down.shape().text());
+    weight->beside.push_back({down, scale(up, delta.weight * layer.scaling)});
+  }
+  return weight;
+}
+
 void LoraWeights::release(const Tensor& tensor) {
   base_.release(tensor);
 }
@@ -118,7 +131,7 @@ Tensor LoraWeights::adapted(const std::string& name, Tensor weight) const {
   const auto found = deltas_.find(name.substr(0, dot));
   if (found == deltas_.end() || (!is_bias && !name.ends_with(weight_ending))) return weight;
   for (const Delta& delta : found->second) {
-    const LoraLayer& layer = *delta.layer;
+    const LoraLayer& layer = delta.layer;
     if (is_bias && !layer.bias.defined()) continue;
     const double factor = delta.weight * layer.scaling;
     const Tensor part = is_bias ? reshape(contiguous(layer.bias), weight.shape()) : product(layer, weight.shape());

@@ -54,11 +54,13 @@ class LoraWeights final : public WeightSource {
   bool has(const std::string& name) const override;
   Tensor take(const std::string& name, const Shape& shape) override;
   Tensor take_any(const std::string& name) override;
+  // Over quantised matrices adaptations stay beside: no sum is stored. Error(input) for DoRA, which scales the sum.
+  std::optional<QuantizedWeight> take_quantized(const std::string& name, const Shape& shape) override;
   void release(const Tensor& tensor) override;
 
  private:
   struct Delta {
-    const LoraLayer* layer;
+    LoraLayer layer;  // of a layer that the file adapts together with others, the rows that are this one's
     double weight;
   };
   Tensor adapted(const std::string& name, Tensor weight) const;

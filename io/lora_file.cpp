@@ -36,6 +36,8 @@ constexpr std::array endings{Ending{".lora_linear_layer.down.weight", Half::down
                              Ending{".lora.up.weight", Half::up},
                              Ending{"_lora.down.weight", Half::down},
                              Ending{"_lora.up.weight", Half::up},
+                             Ending{".down.weight", Half::down},  // of ..._lora1 and ..._lora2
+                             Ending{".up.weight", Half::up},
                              Ending{".alpha", Half::alpha}};
 
 struct Prefix {

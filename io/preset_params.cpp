@@ -134,7 +134,7 @@ Params<Preset> Preset::params() {
   using P = Preset;
   return {
       need("heddle", &P::heddle, range(1, 1), "version of this format"),
-      need("model", &P::model, "a model that ships with heddle, a diffusers folder, or one .safetensors file"),
+      need("model", &P::model, "a model that ships with heddle, a diffusers folder, or one .safetensors or .gguf file"),
       opt("config", &P::config,
           "a diffusers folder, without weights if need be: tokenizers, schedule and configurations of a model in one "
           "file"),

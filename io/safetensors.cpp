@@ -2,6 +2,8 @@
 #include "io/safetensors.h"
 
 #include <algorithm>
+#include <array>
+#include <cmath>
 #include <cstring>
 #include <limits>
 #include <nlohmann/json.hpp>
@@ -105,6 +107,29 @@ Tensor convert(const std::byte* data, const Shape& shape) {
   return out;
 }
 
+// Floats of eight bits, a sign, `exponent` bits and a mantissa: all of them are bf16 numbers. E4M3 has no infinity, and
+// of the largest exponent only all ones is no number.
+template <int exponent>
+BFloat16 eight_bit_float(uint8_t bits) {
+  constexpr int mantissa = 7 - exponent, bias = (1 << (exponent - 1)) - 1, top = (1 << exponent) - 1;
+  const int e = (bits >> mantissa) & top, m = bits & ((1 << mantissa) - 1);
+  const bool special = e == top && (exponent == 5 || m == (1 << mantissa) - 1);
+  const float size = special  ? (exponent == 5 && m == 0 ? INFINITY : NAN)
+                     : e == 0 ? std::ldexp(static_cast<float>(m), 1 - bias - mantissa)
+                              : std::ldexp(static_cast<float>(m + (1 << mantissa)), e - bias - mantissa);
+  return BFloat16(bits & 0x80 ? -size : size);
+}
+
+template <int exponent>
+Tensor widen(const std::byte* data, const Shape& shape) {
+  std::array<BFloat16, 256> numbers;
+  for (size_t i = 0; i < numbers.size(); ++i) numbers[i] = eight_bit_float<exponent>(static_cast<uint8_t>(i));
+  Tensor out = Tensor::empty(shape, DType::bf16);
+  BFloat16* to = out.fill_data<BFloat16>();
+  for (int64_t i = 0; i < shape.count(); ++i) to[i] = numbers[static_cast<uint8_t>(data[i])];
+  return out;
+}
+
 Tensor borrow_or_copy(const std::byte* data, const TensorEntry& entry, DType dtype, std::shared_ptr<const void> owner) {
   if (reinterpret_cast<uintptr_t>(data) % static_cast<uintptr_t>(size_of(dtype)) == 0) {
     return Tensor::borrow(data, entry.shape, dtype, std::move(owner));
@@ -175,8 +200,11 @@ Tensor SafetensorsFile::read(const std::string& name) const {
   if (type == "U8" || type == "BOOL") return convert<uint8_t, int64_t>(data, entry.shape);
   if (type == "U16") return convert<uint16_t, int64_t>(data, entry.shape);
   if (type == "U32") return convert<uint32_t, int64_t>(data, entry.shape);
-  fail(ErrorCode::input, path() + " " + name, "F32, F16, BF16, F64, BOOL or whole numbers of up to 64 bits, signed",
-       type, "a checkpoint stored in one of these");
+  if (type == "F8_E4M3") return widen<4>(data, entry.shape);
+  if (type == "F8_E5M2") return widen<5>(data, entry.shape);
+  fail(ErrorCode::input, path() + " " + name,
+       "F32, F16, BF16, F64, F8_E4M3, F8_E5M2, BOOL or whole numbers of up to 64 bits, signed", type,
+       "a checkpoint stored in one of these");
 }
 
 void SafetensorsFile::release(const Tensor& tensor) const {

@@ -31,8 +31,8 @@ class SafetensorsFile {
   const Metadata& metadata() const { return metadata_; }
   bool has(const std::string& name) const { return entries_.contains(name); }
 
-  // F32, F16, BF16 and I64 are borrowed from the map as they lie. F64 becomes f32; BOOL and the other whole numbers
-  // become i64. Error(input) for a name that is not there or a type that heddle cannot compute with.
+  // F32, F16, BF16 and I64 are borrowed from the map as they lie. F64 becomes f32, eight-bit floats bf16; BOOL and the
+  // other whole numbers become i64. Error(input) for a name that is not there or a type that heddle cannot compute with.
   Tensor read(const std::string& name) const;
 
   // The pages of a tensor that was borrowed from this file may leave memory; any other tensor is left alone.

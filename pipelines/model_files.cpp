@@ -41,7 +41,7 @@ std::string find_model(const std::string& name, const std::string& preset_path) 
   }
   return find_folder(name, preset_path,
                      {.where = "model",
-                      .what = "a diffusers folder with model_index.json, or a .safetensors file",
+                      .what = "a diffusers folder with model_index.json, or a .safetensors or .gguf file",
                       .mark = "model_index.json"});
 }
 

@@ -21,13 +21,9 @@ int64_t pooled_width(const TensorFile& file) {
   return found != file.shapes().end() && found->second.rank() == 2 ? found->second[1] : 1280;
 }
 
-std::unique_ptr<TensorFile> open_file(const std::string& path) {
-  return std::make_unique<SafetensorsSet>(path);
-}
-
 }  // namespace
 
-CheckpointFile::CheckpointFile(const std::string& path) : CheckpointFile(open_file(path)) {}
+CheckpointFile::CheckpointFile(const std::string& path) : CheckpointFile(open_tensor_file(path)) {}
 
 CheckpointFile::CheckpointFile(std::shared_ptr<const TensorFile> file) : file_(std::move(file)) {
   for (const Place& place : checkpoint::places()) {

@@ -1,5 +1,6 @@
-// One file that holds a model, or one part of a model, in the layout of its authors: Stable Diffusion 1, 2 and XL, SD3
-// and SD3.5, FLUX.1, their autoencoders and text encoders. What it is follows from the names and shapes of its tensors.
+// One file that holds a model, or one part of a model, in the layout of its authors, safetensors or GGUF: Stable
+// Diffusion 1, 2 and XL, SD3 and SD3.5, FLUX.1, their autoencoders and text encoders. What it is follows from the names
+// and shapes of its tensors.
 #pragma once
 
 #include <memory>
@@ -32,6 +33,9 @@ ComponentSource open_component(const std::string& path, const std::string& confi
 
 // Whether a path names a file of tensors (by its ending) rather than a folder.
 bool is_checkpoint_file(const std::string& path);
+
+// A safetensors file or index, or a GGUF file of FLUX or SD3.
+std::unique_ptr<TensorFile> open_tensor_file(const std::string& path);
 
 class CheckpointFile {
  public:

@@ -2,6 +2,7 @@
 #include <filesystem>
 
 #include "io/checkpoint/checkpoint_file.h"
+#include "io/gguf.h"
 #include "kernels/core/error.h"
 
 namespace heddle {
@@ -13,6 +14,10 @@ std::string choices(const std::string& file, const std::vector<std::string>& com
   std::string out;
   for (const std::string& name : components) out += (out.empty() ? "" : " or ") + file + "/" + name;
   return out;
+}
+
+bool is_gguf(const std::string& path) {
+  return path.ends_with(".gguf");
 }
 
 std::optional<Json> config_in(const std::string& folder) {
@@ -27,7 +32,16 @@ ComponentSource open_component_folder(const std::string& folder) {
 }
 
 bool is_checkpoint_file(const std::string& path) {
-  return path.ends_with(".safetensors") || path.ends_with(".safetensors.index.json");
+  return is_gguf(path) || path.ends_with(".safetensors") || path.ends_with(".safetensors.index.json");
+}
+
+std::unique_ptr<TensorFile> open_tensor_file(const std::string& path) {
+  if (!is_gguf(path)) return std::make_unique<SafetensorsSet>(path);
+  auto file = std::make_unique<GgufFile>(path);
+  const std::string& kind = file->architecture();
+  if (!kind.empty() && kind != "flux" && kind != "sd3")
+    fail(ErrorCode::input, path + " general.architecture", "flux or sd3", kind);
+  return file;
 }
 
 ComponentSource open_component(const std::string& path, const std::string& config) {

@@ -12,30 +12,32 @@ constexpr const char* clip_mark = "text_model.embeddings.token_embedding.weight"
 constexpr const char* t5_mark = "encoder.block.0.layer.0.SelfAttention.q.weight";
 constexpr const char* original = "model.diffusion_model.";
 
-constexpr Place table[] = {{Part::denoiser, original, "input_blocks.0.0.weight", Kind::unet},
-                           {Part::denoiser, original, "joint_blocks.0.x_block.attn.qkv.weight", Kind::sd3},
-                           {Part::denoiser, original, "double_blocks.0.img_attn.qkv.weight", Kind::flux},
-                           {Part::denoiser, "", "input_blocks.0.0.weight", Kind::unet},
-                           {Part::denoiser, "", "joint_blocks.0.x_block.attn.qkv.weight", Kind::sd3},
-                           {Part::denoiser, "", "double_blocks.0.img_attn.qkv.weight", Kind::flux},
-                           {Part::denoiser, "", "single_transformer_blocks.0.attn.norm_q.weight", Kind::flux},
-                           {Part::denoiser, "", "transformer_blocks.0.norm1_context.linear.weight", Kind::sd3},
-                           {Part::denoiser, "", "down_blocks.0.resnets.0.conv1.weight", Kind::as_is},
-                           {Part::vae, "first_stage_model.", "decoder.conv_in.weight", Kind::vae},
-                           {Part::vae, "vae.", "decoder.conv_in.weight", Kind::vae},
-                           {Part::vae, "", "decoder.up.0.block.0.conv1.weight", Kind::vae},
-                           {Part::vae, "", "decoder.up_blocks.0.resnets.0.conv1.weight", Kind::as_is},
-                           {Part::text_1, "cond_stage_model.transformer.", clip_mark, Kind::clip},
-                           {Part::text_1, "cond_stage_model.model.", "positional_embedding", Kind::open_clip},
-                           {Part::text_1, "conditioner.embedders.0.transformer.", clip_mark, Kind::clip},
-                           {Part::text_1, "text_encoders.clip_l.transformer.", clip_mark, Kind::clip},
-                           {Part::text_2, "conditioner.embedders.1.model.", "positional_embedding", Kind::open_clip},
-                           {Part::text_2, "text_encoders.clip_g.transformer.", clip_mark, Kind::clip},
-                           {Part::t5, "text_encoders.t5xxl.transformer.", t5_mark, Kind::t5},
-                           {Part::text, "", clip_mark, Kind::clip},
-                           {Part::text, "", "embeddings.token_embedding.weight", Kind::clip},
-                           {Part::text, "", "positional_embedding", Kind::open_clip},
-                           {Part::text, "", t5_mark, Kind::t5}};
+constexpr Place table[] = {
+    {Part::denoiser, original, "input_blocks.0.0.weight", Kind::unet},
+    {Part::denoiser, original, "joint_blocks.0.x_block.attn.qkv.weight", Kind::sd3},
+    {Part::denoiser, original, "double_blocks.0.img_attn.qkv.weight", Kind::flux},
+    {Part::denoiser, "", "input_blocks.0.0.weight", Kind::unet},
+    {Part::denoiser, "", "joint_blocks.0.x_block.attn.qkv.weight", Kind::sd3},
+    {Part::denoiser, "", "double_blocks.0.img_attn.qkv.weight", Kind::flux},
+    {Part::denoiser, "", "single_transformer_blocks.0.attn.norm_q.weight", Kind::flux},
+    {Part::denoiser, "", "transformer_blocks.0.norm1_context.linear.weight", Kind::sd3},
+    {Part::denoiser, "", "down_blocks.0.resnets.0.conv1.weight", Kind::as_is},
+    {Part::vae, "first_stage_model.", "decoder.conv_in.weight", Kind::vae},
+    {Part::vae, "vae.", "decoder.conv_in.weight", Kind::vae},
+    {Part::vae, "", "decoder.up.0.block.0.conv1.weight", Kind::vae},
+    {Part::vae, "", "decoder.up_blocks.0.resnets.0.conv1.weight", Kind::as_is},
+    {Part::text_1, "cond_stage_model.transformer.", clip_mark, Kind::clip},
+    {Part::text_1, "cond_stage_model.transformer.", "embeddings.token_embedding.weight", Kind::clip},
+    {Part::text_1, "cond_stage_model.model.", "positional_embedding", Kind::open_clip},
+    {Part::text_1, "conditioner.embedders.0.transformer.", clip_mark, Kind::clip},
+    {Part::text_1, "text_encoders.clip_l.transformer.", clip_mark, Kind::clip},
+    {Part::text_2, "conditioner.embedders.1.model.", "positional_embedding", Kind::open_clip},
+    {Part::text_2, "text_encoders.clip_g.transformer.", clip_mark, Kind::clip},
+    {Part::t5, "text_encoders.t5xxl.transformer.", t5_mark, Kind::t5},
+    {Part::text, "", clip_mark, Kind::clip},
+    {Part::text, "", "embeddings.token_embedding.weight", Kind::clip},
+    {Part::text, "", "positional_embedding", Kind::open_clip},
+    {Part::text, "", t5_mark, Kind::t5}};
 
 VaeRole vae_role(const std::string& pipeline) {
   if (pipeline == sdxl) return {.scaling = 0.13025, .sample_size = 1024};
@@ -61,7 +63,7 @@ ClipRole clip_role(const std::string& component, const std::string& pipeline, Ki
   if (pipeline.empty()) {  // a file on its own; OpenAI's encoder, the smallest, alone has the quick GELU
     const bool open = kind == Kind::open_clip;
     const bool stored = theirs.has("text_projection") || theirs.has("text_projection.weight");
-    return {.projection = stored, .quick_gelu = !open && theirs.any("text_model.") && theirs.dim(clip_mark, 1) <= 768};
+    return {.projection = stored, .quick_gelu = !open && clip_width(theirs) <= 768};
   }
   const bool first = component == "text_encoder";
   return {.projection = pipeline == sd3 || (pipeline == sdxl && !first),

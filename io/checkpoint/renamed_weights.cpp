@@ -24,6 +24,13 @@ Tensor cut(const Tensor& whole, const Piece& piece) {
   return slice(whole, 0, piece.first * share, (piece.first + piece.count) * share);
 }
 
+QuantizedMatrix cut(const QuantizedMatrix& whole, const Piece& piece) {
+  const int64_t rows = whole.rows(), share = rows / piece.of;
+  if (piece.change == Change::swapped_halves)
+    return whole.row_range(rows / 2, rows).followed_by(whole.row_range(0, rows / 2));
+  return whole.row_range(piece.first * share, (piece.first + piece.count) * share);
+}
+
 }  // namespace
 
 RenamedWeights::RenamedWeights(std::shared_ptr<const TensorFile> file, Pieces pieces)
@@ -40,7 +47,7 @@ const Piece& RenamedWeights::piece(const std::string& name) const {
   return found->second;
 }
 
-Tensor RenamedWeights::take(const std::string& name, const Shape& shape) {
+void RenamedWeights::check_shape(const std::string& name, const Shape& shape) const {
   const auto side = identities_.find(name);
   const Shape got = side != identities_.end() ? Shape{side->second, side->second}
                                               : shape_of(piece(name), file_->shapes().at(piece(name).source));
@@ -48,7 +55,21 @@ Tensor RenamedWeights::take(const std::string& name, const Shape& shape) {
     fail(ErrorCode::input, file_->path() + " " + (side == identities_.end() ? piece(name).source : name),
          "shape " + shape.text() + " for " + name, got.text(), "the weights that belong to this config.json");
   }
+}
+
+Tensor RenamedWeights::take(const std::string& name, const Shape& shape) {
+  check_shape(name, shape);
   return take_any(name);
+}
+
+std::optional<QuantizedWeight> RenamedWeights::take_quantized(const std::string& name, const Shape& shape) {
+  if (!pieces_.contains(name)) return std::nullopt;
+  const Piece& of = piece(name);
+  const auto whole = of.change == Change::transposed ? std::nullopt : file_->quantized(of.source);
+  if (!whole) return std::nullopt;
+  check_shape(name, shape);
+  used_.insert(name);
+  return QuantizedWeight{cut(*whole, of)};
 }
 
 Tensor RenamedWeights::take_any(const std::string& name) {

@@ -20,6 +20,7 @@ class RenamedWeights final : public ComponentWeights {
   bool has(const std::string& name) const override { return pieces_.contains(name) || identities_.contains(name); }
   Tensor take(const std::string& name, const Shape& shape) override;
   Tensor take_any(const std::string& name) override;
+  std::optional<QuantizedWeight> take_quantized(const std::string& name, const Shape& shape) override;
   void release(const Tensor& tensor) override { file_->release(tensor); }
   std::vector<std::string> names() const override;
   void require_all_used() const override;
@@ -28,6 +29,7 @@ class RenamedWeights final : public ComponentWeights {
 
  private:
   const Piece& piece(const std::string& name) const;
+  void check_shape(const std::string& name, const Shape& shape) const;
 
   std::shared_ptr<const TensorFile> file_;
   Pieces pieces_;

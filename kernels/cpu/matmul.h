@@ -42,18 +42,25 @@ class PackedOperand {
   mutable PreparedCache cache_;
 };
 
-// c [B,M,N] = a [B,M,K] b [B or 1,K,N]; in each of a and b one of the last two strides is 1, c is dense.
+// c [B,M,N] = a [B,M,K] b [B or 1,K,N]; in each of a and b one of the last two strides is 1, in c the last.
 void batched_product(const Tensor& a, const Tensor& b, Tensor& c);
 
 }  // namespace heddle::cpu
 
 namespace heddle {
 
-struct PackedMatrix {
+// The matrix of a linear layer, however it is kept.
+struct MatrixProduct {
+  virtual ~MatrixProduct() = default;
+  virtual Tensor forward(const Tensor& x, cpu::Epilogue then) const = 0;  // [M,in] -> [M,out]; the bias is its own
+  virtual Tensor backward(const Tensor& cotangent) const = 0;             // [M,out] -> [M,in]
+};
+
+struct PackedMatrix final : MatrixProduct {
   // `weight` [out,in] dense in any float dtype, `bias` [out] or undefined.
   PackedMatrix(const Tensor& weight, const Tensor& bias, DType compute);
-  Tensor forward(const Tensor& x, cpu::Epilogue then) const;  // [M,in] -> [M,out]; the bias is the matrix's own
-  Tensor backward(const Tensor& cotangent) const;             // [M,out] -> [M,in]
+  Tensor forward(const Tensor& x, cpu::Epilogue then) const override;
+  Tensor backward(const Tensor& cotangent) const override;
 
  private:
   Tensor bias_;  // f32

@@ -44,37 +44,68 @@ Tensor optional_bias(const Scope& scope, int64_t out, Bias bias) {
 }  // namespace
 
 Linear::Linear(const Scope& scope, int64_t in, int64_t out, Bias bias) {
+  if (const auto quantized = scope.take_quantized("weight", {out, in})) {
+    weight_ = LinearWeight(*quantized, optional_bias(scope, out, bias), scope.compute());
+    return;
+  }
   const Tensor weight = scope.take("weight", {out, in});
   weight_ = LinearWeight(weight, optional_bias(scope, out, bias), scope.compute());
   scope.release(weight);
 }
 
+namespace {
+
+// The matrices of all scopes, if any is quantised; others among them stay as they are stored, too.
+std::optional<QuantizedWeight> joined_quantized(const std::vector<Scope>& scopes, const Shape& each) {
+  std::vector<std::optional<QuantizedWeight>> stored;
+  for (const Scope& scope : scopes) stored.push_back(scope.take_quantized("weight", each));
+  if (std::ranges::none_of(stored, [](const auto& w) { return w.has_value(); })) return std::nullopt;
+  std::vector<QuantizedWeight> all;
+  for (size_t i = 0; i < scopes.size(); ++i)
+    all.push_back(stored[i] ? *stored[i]
+                            : QuantizedWeight{QuantizedMatrix::of(contiguous(scopes[i].take("weight", each)))});
+  return stacked(all);
+}
+
+Tensor joined_bias(const std::vector<Scope>& scopes, int64_t out_each, Bias bias) {
+  std::vector<Tensor> biases;
+  if (bias == Bias::none) return {};
+  for (const Scope& scope : scopes) biases.push_back(scope.take_f32("bias", {out_each}));
+  return concat(biases, 0);
+}
+
+}  // namespace
+
 Linear Linear::joined(const std::vector<Scope>& scopes, int64_t in, int64_t out_each, Bias bias) {
-  std::vector<Tensor> weights, biases;
-  for (const Scope& scope : scopes) {
-    weights.push_back(scope.take("weight", {out_each, in}));
-    if (bias == Bias::yes) biases.push_back(scope.take_f32("bias", {out_each}));
-  }
+  const Tensor biases = joined_bias(scopes, out_each, bias);
+  if (const auto quantized = joined_quantized(scopes, {out_each, in}))
+    return Linear(LinearWeight(*quantized, biases, scopes[0].compute()));
+  std::vector<Tensor> weights;
+  for (const Scope& scope : scopes) weights.push_back(scope.take("weight", {out_each, in}));
   // Where some of them were adapted, these are f32 and the others as stored.
   std::vector<Tensor> alike = weights;
   const auto other = [&](const Tensor& w) { return w.dtype() != weights[0].dtype(); };
   if (std::ranges::any_of(weights, other))
     std::ranges::transform(weights, alike.begin(), [](const Tensor& w) { return to(w, DType::f32); });
-  Linear layer(LinearWeight(concat(alike, 0), biases.empty() ? Tensor() : concat(biases, 0), scopes[0].compute()));
+  Linear layer(LinearWeight(concat(alike, 0), biases, scopes[0].compute()));
   for (size_t i = 0; i < weights.size(); ++i) scopes[i].release(weights[i]);
   return layer;
 }
 
 std::vector<Linear> Linear::split(const Scope& scope, const std::vector<int64_t>& ins, int64_t out) {
-  const Tensor weight = scope.take("weight", {out, std::accumulate(ins.begin(), ins.end(), int64_t{0})});
+  const Shape shape{out, std::accumulate(ins.begin(), ins.end(), int64_t{0})};
+  const auto quantized = scope.take_quantized("weight", shape);
+  const Tensor weight = quantized ? Tensor() : scope.take("weight", shape);
   std::vector<Linear> layers;
   int64_t begin = 0;
   for (const int64_t in : ins) {
     const Tensor bias = layers.empty() ? scope.take_f32("bias", {out}) : Tensor();
-    layers.push_back(Linear(LinearWeight(slice(weight, 1, begin, begin + in), bias, scope.compute())));
-    begin += in;
+    const int64_t end = begin + in;
+    layers.push_back(Linear(quantized ? LinearWeight(columns_of(*quantized, begin, end), bias, scope.compute())
+                                      : LinearWeight(slice(weight, 1, begin, end), bias, scope.compute())));
+    begin = end;
   }
-  scope.release(weight);
+  if (!quantized) scope.release(weight);
   return layers;
 }
 

@@ -1,9 +1,11 @@
 // Where layers take their weights from: a tree of names that mirrors the checkpoint ("down_blocks.0.resnets.1.conv1").
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "kernels/core/tensor.h"
+#include "kernels/ops/quantized.h"
 
 namespace heddle {
 
@@ -17,6 +19,10 @@ class WeightSource {
   virtual Tensor take(const std::string& name, const Shape& shape) = 0;
   // As take, whatever its shape.
   virtual Tensor take_any(const std::string& name) = 0;
+  // A matrix that is stored quantised, for a linear layer to use as it is; nothing for any other, which take() gives.
+  virtual std::optional<QuantizedWeight> take_quantized(const std::string& /*name*/, const Shape& /*shape*/) {
+    return std::nullopt;
+  }
   // The caller has copied or packed the tensor: its pages may leave memory.
   virtual void release(const Tensor& tensor) = 0;
 };
@@ -35,6 +41,9 @@ class Scope {
   bool has(const std::string& name) const;
   Tensor take(const std::string& name, const Shape& shape) const;
   Tensor take_f32(const std::string& name, const Shape& shape) const;  // an f32 copy; the stored pages are released
+  std::optional<QuantizedWeight> take_quantized(const std::string& name, const Shape& shape) const {
+    return source_->take_quantized(full(name), shape);
+  }
   void release(const Tensor& tensor) const { source_->release(tensor); }
 
  private:

@@ -7,6 +7,7 @@
 #include "kernels/core/flops.h"
 #include "kernels/core/tape.h"
 #include "kernels/cpu/matmul.h"
+#include "kernels/cpu/quantized_product.h"
 #include "kernels/ops/elementwise.h"
 #include "kernels/ops/rows.h"
 #include "kernels/ops/view.h"
@@ -36,25 +37,34 @@ Tensor over_rows(const Tensor& gate, const Shape& shape) {
   return reshape(gate, stretched);
 }
 
+void check(const Shape& weight, const Tensor& bias, DType compute) {
+  if (weight.rank() != 2 || weight.count() == 0 || (bias.defined() && !(bias.shape() == Shape{weight[0]})) ||
+      (compute != DType::f32 && compute != DType::bf16)) {
+    fail(ErrorCode::internal, "linear", "a weight [out, in], a bias [out] and a compute dtype f32 or bf16",
+         weight.text() + (bias.defined() ? " and " + bias.shape().text() : "") + ", " + std::string(name_of(compute)));
+  }
+}
+
 }  // namespace
 
 LinearWeight::LinearWeight(const Tensor& weight, const Tensor& bias, DType compute) : dtype_(compute) {
-  if (weight.rank() != 2 || weight.count() == 0 || (bias.defined() && !(bias.shape() == Shape{weight.shape()[0]})) ||
-      (compute != DType::f32 && compute != DType::bf16)) {
-    fail(ErrorCode::internal, "linear", "a weight [out, in], a bias [out] and a compute dtype f32 or bf16",
-         weight.shape().text() + (bias.defined() ? " and " + bias.shape().text() : "") + ", " +
-             std::string(name_of(compute)));
-  }
+  check(weight.shape(), bias, compute);
   out_ = weight.shape()[0];
   in_ = weight.shape()[1];
-  packed_ = std::make_shared<PackedMatrix>(weight, bias, compute);
+  product_ = std::make_shared<PackedMatrix>(weight, bias, compute);
+}
+
+LinearWeight::LinearWeight(const QuantizedWeight& weight, const Tensor& bias, DType compute)
+    : in_(weight.matrix.columns()), out_(weight.matrix.rows()), dtype_(compute) {
+  check({out_, in_}, bias, compute);
+  product_ = std::make_shared<QuantizedProduct>(weight.matrix, bias, weight.beside, compute);
 }
 
 Tensor linear(const Tensor& x, const LinearWeight& weight, const Tensor& residual) {
   const Shape shape = checked_result(x, weight, residual);
   count_flops(2 * shape.count() * weight.in());
   Tensor out = shape.count() == 0 ? Tensor::empty(shape, x.dtype())
-                                  : weight.packed().forward(
+                                  : weight.product().forward(
                                         rows_of(x), {.residual = residual.defined() ? dense_rows(residual) : Tensor()});
   out = out.view(shape, row_major_strides(shape), 0);
   return record(out, {x, residual}, [weight, before = x.shape(), wanted = x.is_tracked()](const Tensor& c) {
@@ -63,7 +73,7 @@ Tensor linear(const Tensor& x, const LinearWeight& weight, const Tensor& residua
     if (wanted && c.count() == 0)
       back[0] = Tensor::zeros(before, c.dtype());
     else if (wanted)
-      back[0] = reshape(weight.packed().backward(rows_of(c)), before);
+      back[0] = reshape(weight.product().backward(rows_of(c)), before);
     return back;
   });
 }
@@ -78,13 +88,13 @@ Tensor gated_linear(const Tensor& x, const LinearWeight& weight, const Tensor& g
     return add(multiply(linear(x, weight), over_rows(gate, shape)), residual);
   count_flops(2 * shape.count() * weight.in());
   const cpu::Epilogue then{.residual = dense_rows(residual), .gate = contiguous(to(gate, DType::f32))};
-  const Tensor out = weight.packed().forward(rows_of(x), then).view(shape, row_major_strides(shape), 0);
+  const Tensor out = weight.product().forward(rows_of(x), then).view(shape, row_major_strides(shape), 0);
   return record(out, {x, residual}, [weight, gate, before = x.shape(), wanted = x.is_tracked()](const Tensor& c) {
     std::vector<Tensor> back{Tensor(), c};
     if (!wanted) return back;
     count_flops(2 * c.count() * weight.in());
     const Tensor through = multiply(c, over_rows(gate, c.shape()));
-    back[0] = reshape(weight.packed().backward(rows_of(through)), before);
+    back[0] = reshape(weight.product().backward(rows_of(through)), before);
     return back;
   });
 }
@@ -94,7 +104,7 @@ Tensor activated_linear(const Tensor& x, const LinearWeight& weight, Activation 
   // The product's own pass knows GELU; its slope needs what the product alone gave.
   if (then != Activation::gelu_tanh || x.is_tracked() || shape.count() == 0) return activate(linear(x, weight), then);
   count_flops(2 * shape.count() * weight.in());
-  return weight.packed().forward(rows_of(x), {.then = then}).view(shape, row_major_strides(shape), 0);
+  return weight.product().forward(rows_of(x), {.then = then}).view(shape, row_major_strides(shape), 0);
 }
 
 }  // namespace heddle

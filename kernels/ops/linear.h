@@ -1,29 +1,32 @@
-// Matrix products. A weight is packed once for the processor's kernels and for one compute dtype, then used many times.
+// Matrix products. A weight is packed once for the processor's kernels and for one compute dtype, then used many times;
+// a quantised one stays as it is stored, and panels of it become numbers while they are used.
 #pragma once
 
 #include <memory>
 
 #include "kernels/core/tensor.h"
 #include "kernels/ops/activation.h"
+#include "kernels/ops/quantized.h"
 
 namespace heddle {
 
-struct PackedMatrix;  // the processor's form; kernels/cpu
+struct MatrixProduct;  // the processor's form; kernels/cpu
 
 // y = x W^T + b. `weight` [out, in] in any float dtype, `bias` [out] or undefined; computing in f32 or bf16.
 class LinearWeight {
  public:
   LinearWeight() = default;
   LinearWeight(const Tensor& weight, const Tensor& bias, DType compute);
+  LinearWeight(const QuantizedWeight& weight, const Tensor& bias, DType compute);
 
-  bool defined() const { return packed_ != nullptr; }
+  bool defined() const { return product_ != nullptr; }
   int64_t in() const { return in_; }
   int64_t out() const { return out_; }
   DType dtype() const { return dtype_; }
-  const PackedMatrix& packed() const { return *packed_; }
+  const MatrixProduct& product() const { return *product_; }
 
  private:
-  std::shared_ptr<PackedMatrix> packed_;  // also holds what the vjp needs, packed at its first use
+  std::shared_ptr<MatrixProduct> product_;  // also holds what the vjp needs, packed at its first use
   int64_t in_ = 0, out_ = 0;
   DType dtype_ = DType::f32;
 };

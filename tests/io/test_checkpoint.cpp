@@ -9,29 +9,13 @@
 
 #include "io/checkpoint/renamed_weights.h"
 #include "kernels/core/error.h"
+#include "tests/support/shapes_only.h"
 
 namespace heddle {
 namespace {
 
 using nlohmann::json;
-
-class ShapesOnly final : public TensorFile {
- public:
-  explicit ShapesOnly(std::map<std::string, Shape> shapes) : shapes_(std::move(shapes)) {}
-  const std::string& path() const override { return path_; }
-  const std::map<std::string, Shape>& shapes() const override { return shapes_; }
-  Tensor read(const std::string& name) const override {  // its index in rows that can be told apart
-    Tensor out = Tensor::empty(shapes_.at(name));
-    float* to = out.fill_data<float>();
-    for (int64_t i = 0; i < out.count(); ++i) to[i] = static_cast<float>(i);
-    return out;
-  }
-  void release(const Tensor&) const override {}
-
- private:
-  std::string path_ = "model.safetensors";
-  std::map<std::string, Shape> shapes_;
-};
+using testing::ShapesOnly;
 
 std::string gunzip(const std::string& path) {
   gzFile file = gzopen(path.c_str(), "rb");

@@ -60,6 +60,13 @@ TEST_P(SingleFile, GivesThePictureOfTheFolder) {
 INSTANTIATE_TEST_SUITE_P(Families, SingleFile, ::testing::Values("sd1", "sd2", "sdxl", "sd3", "flux"),
                          [](const auto& info) { return info.param; });
 
+TEST(SingleFiles, AGgufFileTakesTheDenoisersPlace) {
+  const std::string folder = folder_of("flux"), file = fixtures + "/gguf/pipeline.gguf";
+  const std::vector<float> wanted = run("model: " + folder + "\n").image.to_vector();
+  EXPECT_EQ(run("model: " + folder + "\ntransformer: " + file + "\n").image.to_vector(), wanted);
+  EXPECT_EQ(run("model: " + file + "\nconfig: " + folder + "\n").image.to_vector(), wanted);
+}
+
 TEST(SingleFiles, AComponentIsReadByItsPath) {
   const auto text =
       Component::load(files + "sdxl.safetensors/text_encoder_2", DType::f32, folders + "sdxl/text_encoder_2");
