@@ -84,5 +84,37 @@ TEST_P(EditParity, InvertedStatesAndFinalLatentsAgree) {
 INSTANTIATE_TEST_SUITE_P(Fixtures, EditParity, ::testing::ValuesIn(cases()),
                          [](const auto& info) { return info.param; });
 
+// An edit of a UNet by RF-Edit, with keys of the inversion.
+Tensor lent(const nlohmann::json& inversion, double inject_steps) {
+  const std::string path = root + "here.yaml";
+  const nlohmann::json preset{{"heddle", 1},
+                              {"model", "../models/sd2"},
+                              {"task", "edit"},
+                              {"source", {{"image", "../source.png"}, {"prompt", "a cat and a red hat"}}},
+                              {"prompt", "a dog and a red hat"},
+                              {"size", {32, 32}},
+                              {"sampler", {{"name", "ddim"}, {"steps", 6}, {"guidance", 3}}},
+                              {"inversion", inversion},
+                              {"attention", {{{"rf_edit", {{"inject_steps", inject_steps}}}}}}};
+  static Model model(find_model("../models/sd2", path), DType::f32);
+  return generate(preset_from_json(preset.dump(), path, {.methods = method_names()}), path, model, {}).latents;
+}
+
+// The values of every kind of inversion are found again; those of a loaded one are what it met.
+TEST(EditsOfUnets, ShareSelfAttentionOnTheWayUp) {
+  const std::string saved = ::testing::TempDir() + "heddle_lent_" + std::to_string(getpid()) + ".safetensors";
+  for (const std::string method : {"ddim", "fixed_point", "second_order"}) {
+    const nlohmann::json inversion{{"method", method}, {"guidance", 1}, {"save", saved}};
+    const nlohmann::json loaded{{"method", method}, {"guidance", 1}, {"load", saved}};
+    const Tensor plain = lent(inversion, 0), shared = lent(inversion, 3), again = lent(loaded, 3);
+    EXPECT_GT(error_over_std(shared, plain), 0.01) << method;
+    if (method == "ddim") {
+      EXPECT_EQ(again.to_vector(), shared.to_vector());
+    } else {
+      EXPECT_LE(error_over_std(again, shared), 0.2 * error_over_std(shared, plain)) << method;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace heddle
