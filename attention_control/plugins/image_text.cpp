@@ -63,7 +63,10 @@ std::string image_segment(const SiteTokens& tokens) {
 }
 
 bool is_joint(const RunShape& run) {
-  return std::ranges::any_of(run.sites, [](const AttentionSite& s) { return s.kind == AttentionKind::joint; });
+  const auto has = [&](AttentionKind kind) {
+    return std::ranges::any_of(run.sites, [kind](const AttentionSite& s) { return s.kind == kind; });
+  };
+  return has(AttentionKind::joint) && !has(AttentionKind::cross);
 }
 
 std::vector<std::string> layers_or(const std::vector<std::string>& layers, const RunShape& run,

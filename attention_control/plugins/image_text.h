@@ -35,7 +35,7 @@ std::string image_segment(const SiteTokens& tokens);
 // them, or shares of depth (SiteSelect::names); empty: all. Error(usage) naming the sites there are where none fits.
 std::vector<SiteScope> image_sites(PlanBuilder& plan, const std::vector<std::string>& layers = {});
 std::vector<SiteScope> text_sites(PlanBuilder& plan, const std::vector<std::string>& layers = {});
-// True where the network's text is part of a joint attention.
+// True where text is seen in joint attention alone.
 bool is_joint(const RunShape& run);
 // What `layers` means where it is not given: `levels`, names of a UNet's levels, or, in a network whose sites have no
 // such names, a share of depth.

@@ -57,6 +57,7 @@ const std::vector<std::pair<std::string, std::string>> joint_settings{
     {"attend_and_excite", "{subject_tokens: [cat, dog], attention_res: 7}"},
     {"bounded_attention",
      "{subject_tokens: [cat, dog], boxes: [[0, 0, 0.5, 1], [0.5, 0.2, 1, 0.8]], isolate_words: true}"},
+    {"rf_edit", "{inject_steps: 8, inject_blocks: [0, 1], share: [v, k], tokens: image}"},
     {"perturbed_attention", "{}"},
     {"perturbed_attention", "{perturbation: blur, blur_sigma: 1.5, layers: [\"0..1\"]}"},
     {"masactrl",
