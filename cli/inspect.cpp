@@ -120,6 +120,17 @@ void inspect_component(const fs::path& folder, bool sites) {
   if (sites) print_sites(open_component_folder(folder.string()));
 }
 
+void print_component(const CheckpointFile& file, const std::string& name, bool sites) {
+  std::cout << name << "  ";
+  try {
+    const ComponentSource component = file.open(name);
+    std::cout << component.config.node().dump(1) << "\n";
+    if (sites) print_sites(component);
+  } catch (const Error& error) {
+    std::cout << error.what() << "\n";  // its tensors are listed all the same
+  }
+}
+
 // What a file of tensors holds, where it is a model or a part of one.
 void inspect_checkpoint(const std::string& path, bool sites) {
   std::optional<CheckpointFile> file;
@@ -129,11 +140,7 @@ void inspect_checkpoint(const std::string& path, bool sites) {
     return;  // tensors of another kind, or no such file: what lists them says so
   }
   if (!file->pipeline().empty()) std::cout << file->pipeline() << "  " << path << "\n";
-  for (const std::string& name : file->components()) {
-    const ComponentSource component = file->open(name);
-    std::cout << name << "  " << component.config.node().dump(1) << "\n";
-    if (sites) print_sites(component);
-  }
+  for (const std::string& name : file->components()) print_component(*file, name, sites);
 }
 
 void inspect_tensors(const std::string& path, bool sites) {
