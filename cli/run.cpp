@@ -65,7 +65,7 @@ void add_run(CLI::App& app) {
       "  heddle run presets/hello.yaml -o hello.png\n"
       "  heddle run presets/hello.yaml --set seed=7 --set prompt=\"a panda on snow\"\n"
       "a preset is a YAML file; docs/presets.md has every key:\n"
-      "  heddle: 1\n  model: emoji-unet        # a model that ships, or a diffusers folder\n  prompt: \"a cat on "
+      "  heddle: 1\n  model: emoji-unet        # a model that ships, a diffusers folder, or one safetensors file\n  prompt: \"a cat on "
       "grass\"\n"
       "  sampler: {name: ddim, steps: 30, guidance: 5}\n"
       "Ctrl-C finishes the step and keeps the picture so far as NAME-cancelled.png.");

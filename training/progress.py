@@ -60,7 +60,7 @@ class Average:
             p.copy_(v)
 
 
-def run_options(description: str) -> argparse.ArgumentParser:
+def run_options(description: str, show_every: int) -> argparse.ArgumentParser:
     """The command line that all trainers share."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("config", type=Path)
@@ -68,6 +68,7 @@ def run_options(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--deadline", metavar="HH:MM", help="end at this time of day instead of after `steps`")
     parser.add_argument("--workers", type=int, default=2, help="processes of one thread each; part of what makes a run repeat")
     parser.add_argument("--from-progress", type=float, help="resume as if the run were this far (0..1), to go on from a finished one")
+    parser.add_argument("--show-every", type=int, default=show_every, help="steps between sample grids or checks")
     return parser
 
 

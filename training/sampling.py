@@ -2,6 +2,8 @@
 import torch
 from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler
 
+from pictures import save_grid
+
 GRID_PROMPTS = (
     "a cat on grass", "a dog on sand", "a panda on snow", "a fox at night", "a frog on bricks", "a lion in the sky", "a pig on grass", "a bear on snow",
     "an owl at night", "a penguin on sand", "a red balloon in the sky", "a pink heart on grass", "a yellow star at night", "a blue car on sand",
@@ -45,3 +47,15 @@ def sample_flow(text, transformer, shift: float, ids: torch.Tensor, empty: torch
 @torch.no_grad()
 def decode(vae, z: torch.Tensor) -> torch.Tensor:
     return torch.cat([vae.decode(part / vae.config.scaling_factor).sample for part in z.split(8)])
+
+
+def write_samples(run, vae, tokenizer, draw) -> None:
+    """The prompts of GRID_PROMPTS with the averaged weights of a run, always from the same noise, as a grid in its folder.
+
+    `draw(run, ids, empty, noise)` gives latents.
+    """
+    shape = (len(GRID_PROMPTS), vae.config.latent_channels, 16, 16)
+    noise = torch.randn(shape, generator=torch.Generator().manual_seed(7))
+    with run.averaged(), torch.autocast("cpu", torch.bfloat16):
+        z = draw(run, tokens(tokenizer, GRID_PROMPTS), tokens(tokenizer, [""]), noise)
+        save_grid(run.args.out / f"grid-{run.step:06d}.png", decode(vae, z), 8)

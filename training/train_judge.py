@@ -119,9 +119,8 @@ def check(judge: Judge, pixels: np.ndarray, labels: list[Labels]) -> dict:
 
 
 def main() -> None:
-    parser = run_options(__doc__.splitlines()[0])
+    parser = run_options(__doc__.splitlines()[0], 1000)
     parser.add_argument("--vae", type=Path, required=True, help="state.pt of a train_vae.py run")
-    parser.add_argument("--check-every", type=int, default=1000, help="steps between figures on unseen pictures")
     args = parser.parse_args()
     config = yaml.safe_load(args.config.read_text())
     options = Options.of(config["world"])
@@ -156,7 +155,7 @@ def main() -> None:
             for name, (pixels, labels) in checks.items():
                 write_log(args.out / "log.jsonl", step=run.step, on=name, **check(judge, pixels, labels))
 
-    train(run, loss_of, show, 100, args.check_every)
+    train(run, loss_of, show, 100, args.show_every)
 
 
 if __name__ == "__main__":

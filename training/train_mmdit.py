@@ -17,9 +17,8 @@ from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 import tokenizer as tokenizer_files
 from latents import finished_vae, prepare
 from loop import train
-from pictures import save_grid
 from progress import Run, run_options
-from sampling import GRID_PROMPTS, decode, sample_flow, tokens
+from sampling import sample_flow, tokens, write_samples
 from world.scenes import Options
 
 ABSENT_T5 = 256  # zero states that stand for T5's where there is none, as StableDiffusion3Pipeline puts them
@@ -96,20 +95,13 @@ def draw(seed: tuple[int, int], step: int, z_all: np.ndarray, id_all: np.ndarray
     return z, ids, noise, shift * u / (1 + (shift - 1) * u)
 
 
-def write_samples(run: Run, vae, tokenizer) -> None:
-    """The prompts of GRID_PROMPTS with the averaged weights, always from the same noise."""
-    parts, file = run.module, run.args.out / f"grid-{run.step:06d}.png"
-    noise = torch.randn((len(GRID_PROMPTS), 4, 16, 16), generator=torch.Generator().manual_seed(7))
-    with run.averaged(), torch.autocast("cpu", torch.bfloat16):
-        z = sample_flow(parts["text"], parts["transformer"], run.config["scheduler"]["shift"], tokens(tokenizer, GRID_PROMPTS),
-                        tokens(tokenizer, [""]), noise, 20)
-        save_grid(file, decode(vae, z), 8)
+def draw_samples(run: Run, ids: torch.Tensor, empty: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+    return sample_flow(run.module["text"], run.module["transformer"], run.config["scheduler"]["shift"], ids, empty, noise, 20)
 
 
 def main() -> None:
-    parser = run_options(__doc__.splitlines()[0])
+    parser = run_options(__doc__.splitlines()[0], 1000)
     parser.add_argument("--vae", type=Path, required=True, help="the vae folder of an exported model")
-    parser.add_argument("--grid-every", type=int, default=1000, help="steps between sample grids")
     args = parser.parse_args()
     config = yaml.safe_load(args.config.read_text())
     args.out.mkdir(parents=True, exist_ok=True)
@@ -134,7 +126,7 @@ def main() -> None:
             v = transformer((1 - s) * z + s * noise, states, pooled, 1000 * sigma).sample
         return F.mse_loss(v.float(), noise - z)
 
-    train(run, loss_of, lambda: write_samples(run, vae, tokenizer), 50, args.grid_every)
+    train(run, loss_of, lambda: write_samples(run, vae, tokenizer, draw_samples), 50, args.show_every)
 
 
 if __name__ == "__main__":

@@ -17,9 +17,8 @@ from transformers import CLIPTextConfig, CLIPTextModel
 import tokenizer as tokenizer_files
 from latents import load_vae, normalise, prepare, statistics
 from loop import train
-from pictures import save_grid
 from progress import Run, run_options
-from sampling import GRID_PROMPTS, decode, sample, tokens
+from sampling import sample, tokens, write_samples
 from world.scenes import Options
 
 
@@ -50,19 +49,13 @@ def draw(seed: tuple[int, int], step: int, z_all: np.ndarray, id_all: np.ndarray
     return z, ids, noise, t
 
 
-def write_samples(run: Run, vae, tokenizer) -> None:
-    """The prompts of GRID_PROMPTS with the averaged weights, always from the same noise."""
-    parts, file = run.module, run.args.out / f"grid-{run.step:06d}.png"
-    noise = torch.randn((len(GRID_PROMPTS), 4, 16, 16), generator=torch.Generator().manual_seed(7))
-    with run.averaged(), torch.autocast("cpu", torch.bfloat16):
-        z = sample(parts["text"], parts["unet"], run.config["scheduler"], tokens(tokenizer, GRID_PROMPTS), tokens(tokenizer, [""]), noise, 20)
-        save_grid(file, decode(vae, z), 8)
+def draw_samples(run: Run, ids: torch.Tensor, empty: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+    return sample(run.module["text"], run.module["unet"], run.config["scheduler"], ids, empty, noise, 20)
 
 
 def main() -> None:
-    parser = run_options(__doc__.splitlines()[0])
+    parser = run_options(__doc__.splitlines()[0], 1000)
     parser.add_argument("--vae", type=Path, required=True, help="state.pt of a train_vae.py run")
-    parser.add_argument("--grid-every", type=int, default=1000, help="steps between sample grids")
     args = parser.parse_args()
     config = yaml.safe_load(args.config.read_text())
     vae_config = yaml.safe_load((args.config.parent / config["vae"]).read_text())["model"]
@@ -94,7 +87,7 @@ def main() -> None:
             v = unet(x.contiguous(memory_format=torch.channels_last), t, encoder_hidden_states=states).sample
         return F.mse_loss(v.float(), target)
 
-    train(run, loss_of, lambda: write_samples(run, vae, tokenizer), 50, args.grid_every)
+    train(run, loss_of, lambda: write_samples(run, vae, tokenizer, draw_samples), 50, args.show_every)
 
 
 if __name__ == "__main__":

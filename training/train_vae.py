@@ -76,7 +76,7 @@ def check(vae: AutoencoderKL, run: Run, options: Options) -> dict:
 
 
 def main() -> None:
-    parser = run_options(__doc__.splitlines()[0])
+    parser = run_options(__doc__.splitlines()[0], 600)
     parser.add_argument("--decoder-only", action="store_true", help="keep the latents as they are (for a finished denoiser)")
     args = parser.parse_args()
     config = yaml.safe_load(args.config.read_text())
@@ -97,7 +97,7 @@ def main() -> None:
         x = pictures(config, options, step, progress, rank, args.workers)
         return train_step(vae, x, config, progress, generator)
 
-    train(run, loss_of, lambda: write_log(args.out / "log.jsonl", step=run.step, **check(vae, run, options)), 100, 600)
+    train(run, loss_of, lambda: write_log(args.out / "log.jsonl", step=run.step, **check(vae, run, options)), 100, args.show_every)
 
 
 if __name__ == "__main__":

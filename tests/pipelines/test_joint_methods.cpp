@@ -10,6 +10,7 @@
 #include "kernels/ops/elementwise.h"
 #include "kernels/ops/view.h"
 #include "pipelines/generate.h"
+#include "tests/pipelines/word_maps_check.h"
 #include "tests/support/compare.h"
 
 namespace heddle {
@@ -138,18 +139,8 @@ TEST(JointMethods, ComposeOrAreRefusedWithAReason) {
 TEST(JointMethods, MapsOfWordsCoverThePromptAndSumBelowOne) {
   for (const std::string& model : models) {
     const RunResult result = run(model, "images: 2\nsave_maps: maps\n");
-    std::vector<std::string> words;
-    Tensor sum;
-    for (const WordMap& map : result.word_maps) {
-      if (map.picture != 1) continue;
-      words.push_back(map.word);
-      sum = sum.defined() ? add(sum, map.map) : map.map;
-    }
-    EXPECT_EQ(words, (std::vector<std::string>{"a", "cat", "and", "a#2", "red", "hat"})) << model;
-    for (const float v : sum.to_vector()) {
-      EXPECT_GT(v, 0.5f) << model;
-      EXPECT_LT(v, 1.0f) << model;
-    }
+    SCOPED_TRACE(model);
+    testing::expect_maps_of_words(result, 0.5f);
     EXPECT_EQ(result.latents.to_vector(), run(model, "images: 2\n").latents.to_vector()) << model;
   }
 }
