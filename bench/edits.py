@@ -1,10 +1,11 @@
 """Editors of flow models side by side, and the curve over inject_steps: the promises of presets/promises with fewer pairs or other settings.
 
     python bench/edits.py --heddle build/heddle [--pairs 64] [--editors rf_edit fireflow rf_inversion flow_edit] [--inject-steps 0 1 2 3 5 8 12]
-                          [--model emoji-mmdit]
+                          [--model emoji-mmdit] [--source emoji-unet] [--threads 1] [--plot docs/images/inject_steps.svg]
 
 Each editor is measured by `heddle promise` on two groups of cases: another colour, another animal. Prints a line for each editor and group, then for
 each count of inject_steps of rf_edit: share edited, PSNR outside objects, share of both (25 dB), share in its place, seconds of a run's steps.
+--source has another model draw the pictures that are edited; --plot draws the curve over inject_steps.
 """
 import argparse
 import json
@@ -41,27 +42,61 @@ def cell(metric: str, values: list[float]) -> str:
     return f"{100 * mean:.0f} % [{100 * low:.0f}, {100 * high:.0f}]"
 
 
-def measure(args, name: str, promise: dict, label: str) -> None:
-    """One promise. Its plain runs are not shown, and short."""
+def measure(args, name: str, promise: dict, label: str) -> dict[str, dict[str, list[float]]]:
+    """One promise: prints its lines, returns each group's values. Its plain runs are not shown, and short."""
     with tempfile.TemporaryDirectory() as folder:
         promise = dict(promise, world=str(PROMISES / "emoji-world"))
         promise["preset"]["model"] = args.model
         promise["plain"] = dict(sampler=dict(steps=1))
+        if args.source:
+            promise["source"]["model"] = args.source
         path = Path(folder) / f"{name}.yaml"
         path.write_text(yaml.safe_dump(promise, sort_keys=False))
-        subprocess.run([args.heddle, "promise", path, "--pairs", str(args.pairs), "--report", folder], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([args.heddle, "promise", path, "--pairs", str(args.pairs), "--threads", str(args.threads), "--report", folder], check=True, stdout=subprocess.DEVNULL)
         record = json.loads((Path(folder) / "promises" / f"{name}.json").read_text())
+    groups = {}
     for group in record["groups"]:
-        values = {m["metric"]: numbers(m["method"]) for m in group["metrics"]}
+        groups[group["name"]] = values = {m["metric"]: numbers(m["method"]) for m in group["metrics"]}
         seconds = numbers(group["method_seconds"])
         cells = [cell(m, values[m]) for m in SHOWN] + [f"{sum(seconds) / len(seconds):.2f} s", str(len(values["edited"]))]
         print("| " + " | ".join([label, group["name"]] + cells) + " |", flush=True)
+    return groups
+
+
+def plot(curve: dict[int, dict[str, dict[str, list[float]]]], path: str) -> None:
+    """Shares with their intervals, and the PSNR beside them, over inject_steps."""
+    import matplotlib
+    matplotlib.use("svg")
+    matplotlib.rcParams["svg.hashsalt"] = "heddle"
+    import matplotlib.pyplot as plt
+    counts = sorted(curve)
+    figure, (shares, psnr) = plt.subplots(1, 2, figsize=(9, 3.4))
+    for i, group in enumerate(curve[counts[0]]):
+        for metric, style in (("edited", "-"), ("edited_in_place", "--")):
+            values = [curve[c][group][metric] for c in counts]
+            means = [100 * sum(v) / len(v) for v in values]
+            low, high = zip(*[wilson(v) for v in values])
+            label = f"{group}, edited" + (" and 25 dB outside" if metric == "edited_in_place" else "")
+            shares.plot(counts, means, style, marker="o", ms=3, color=f"C{i}", label=label)
+            if metric == "edited":
+                shares.fill_between(counts, [100 * v for v in low], [100 * v for v in high], color=f"C{i}", alpha=0.15, lw=0)
+        psnr.plot(counts, [sum(curve[c][group]["background_psnr"]) / len(curve[c][group]["background_psnr"]) for c in counts], marker="o", ms=3,
+                  color=f"C{i}", label=group)
+    shares.set(xlabel="inject_steps of 25", ylabel="% of cases", ylim=(0, 101))
+    psnr.set(xlabel="inject_steps of 25", ylabel="PSNR outside objects, dB")
+    shares.legend(fontsize=7, loc="lower left")
+    psnr.legend(fontsize=7)
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Date": None})
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--heddle", default="build/heddle")
     parser.add_argument("--model", default="emoji-mmdit")
+    parser.add_argument("--source", help="model that draws the pictures; without it the promises' own")
+    parser.add_argument("--threads", type=int, default=0, help="of heddle; 0: all cores")
+    parser.add_argument("--plot", help="SVG file of the curve over inject_steps")
     parser.add_argument("--pairs", type=int, default=64, help="of each group")
     parser.add_argument("--editors", nargs="*", default=["rf_edit", "fireflow", "rf_inversion", "flow_edit"])
     parser.add_argument("--inject-steps", nargs="*", type=int, default=[0, 1, 2, 3, 5, 8, 12], help="of rf_edit's 25")
@@ -69,10 +104,13 @@ def main() -> None:
     print("| editor | cases | edited | outside objects | both | in its place | steps | pairs |\n|" + " --- |" * 8)
     for name in args.editors:
         measure(args, name, yaml.safe_load((PROMISES / f"{name}.yaml").read_text()), name)
+    curve = {}
     for count in args.inject_steps:
         promise = yaml.safe_load((PROMISES / "rf_edit.yaml").read_text())
         promise["method"]["attention"][0]["rf_edit"]["inject_steps"] = count
-        measure(args, "rf_edit", promise, f"rf_edit, inject_steps {count}")
+        curve[count] = measure(args, "rf_edit", promise, f"rf_edit, inject_steps {count}")
+    if args.plot and curve:
+        plot(curve, args.plot)
 
 
 if __name__ == "__main__":

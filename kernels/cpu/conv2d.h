@@ -20,7 +20,8 @@ struct PackedFilter {
   void backward(const Tensor& cotangent, Tensor& d_x) const;
 
  private:
-  std::unique_ptr<PackedMatrix> matrix_;  // 1x1, stride 1, no padding
+  std::unique_ptr<PackedMatrix> matrix_;           // patches that do not overlap, 1x1 among them; no padding
+  int64_t side_ = 1;                               // of a patch
   std::unique_ptr<cpu::WinogradFilter> winograd_;  // 3x3, stride 1
   std::unique_ptr<cpu::DirectFilter> direct_;      // all others
 };

@@ -89,6 +89,13 @@ TEST(Conv2d, kernels_strides_and_paddings) {
   check_conv({{1, 4, 4, 2}, 2, 4, {4, {}}});
 }
 
+TEST(Conv2d, patches_that_do_not_overlap) {
+  check_conv({{2, 6, 4, 4}, 5, 2, {2, {}}});
+  check_conv({{2, 7, 5, 3}, 4, 2, {2, {}}});  // a row and a column belong to no patch
+  check_conv({{1, 11, 9, 2}, 3, 4, {4, {}}});
+  check_conv({{2, 6, 8, 16}, 8, 2, {2, {}}, true, true, true});
+}
+
 TEST(Conv2d, channels_of_every_residue) {
   for (const int64_t in : {1, 9, 16, 17}) check_conv({{1, 3, 3, in}, 20, 3, same3});
   for (const int64_t out : {1, 15, 16, 33}) check_conv({{1, 3, 3, 6}, out, 3, same3});
