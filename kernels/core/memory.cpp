@@ -18,6 +18,9 @@ constexpr int64_t alignment = 64;
 constexpr int64_t page = 4096;
 constexpr int64_t huge_page = int64_t{2} << 20;
 constexpr int64_t mapped_from = int64_t{1} << 20;  // blocks of this size and more come straight from the kernel
+// Small networks ask for their blocks again in every call: without some room to spare each would come from the kernel
+// anew.
+constexpr int64_t slack = int64_t{32} << 20;
 
 class Pool {
  public:
@@ -28,6 +31,7 @@ class Pool {
     if (block == nullptr) block = from_system(bytes);
     const int64_t size = sizes_[block];
     stats_.in_use += size;
+    lived_ = std::max(lived_, stats_.in_use);
     stats_.peak = std::max(stats_.peak, stats_.in_use + stats_.pooled);
     return block;
   }
@@ -53,6 +57,7 @@ class Pool {
   void reset_peak() {
     const std::lock_guard lock(mutex_);
     stats_.peak = stats_.in_use + stats_.pooled;
+    lived_ = stats_.in_use;
   }
 
   void set_budget(int64_t bytes) {
@@ -72,11 +77,12 @@ class Pool {
   }
 
   std::byte* from_system(int64_t bytes) {
-    // What the pool holds never makes the process larger than the living buffers once were.
-    if (stats_.in_use + stats_.pooled + bytes > stats_.peak) release_largest(bytes);
+    // What the pool holds makes the process hardly larger than the living buffers once were.
+    if (stats_.in_use + stats_.pooled + bytes > lived_ + slack) release_largest(bytes);
     const int64_t unit = bytes >= mapped_from ? page : alignment;
     const int64_t size = (std::max<int64_t>(bytes, 1) + unit - 1) / unit * unit;
-    auto* block = static_cast<std::byte*>(size >= mapped_from ? map(size) : std::aligned_alloc(alignment, static_cast<size_t>(size)));
+    auto* block = static_cast<std::byte*>(
+        size >= mapped_from ? map(size) : std::aligned_alloc(alignment, static_cast<size_t>(size)));
     if (block == nullptr) {
       fail(ErrorCode::memory, "memory", std::to_string(bytes) + " bytes", "none from the system", "a smaller size");
     }
@@ -102,8 +108,10 @@ class Pool {
   void release(std::multimap<int64_t, std::byte*>::iterator entry) {
     stats_.pooled -= entry->first;
     sizes_.erase(entry->second);
-    if (entry->first >= mapped_from) munmap(entry->second, static_cast<size_t>(entry->first));
-    else std::free(entry->second);
+    if (entry->first >= mapped_from)
+      munmap(entry->second, static_cast<size_t>(entry->first));
+    else
+      std::free(entry->second);
     free_.erase(entry);
   }
 
@@ -128,6 +136,7 @@ class Pool {
   std::multimap<int64_t, std::byte*> free_;
   std::map<std::byte*, int64_t> sizes_;
   MemoryStats stats_;
+  int64_t lived_ = 0;  // most bytes that were in use at once
   int64_t budget_ = 0;
 };
 
