@@ -1,7 +1,7 @@
 """Editors of flow models side by side, and the curve over inject_steps: the promises of presets/promises with fewer pairs or other settings.
 
     python bench/edits.py --heddle build/heddle [--pairs 64] [--editors rf_edit fireflow rf_inversion flow_edit] [--inject-steps 0 1 2 3 5 8 12]
-                          [--model emoji-mmdit] [--source emoji-unet] [--threads 1] [--plot docs/images/inject_steps.svg]
+                          [--model emoji-mmdit] [--source emoji-unet] [--threads 1 --jobs 2] [--plot docs/images/inject_steps.svg]
 
 Each editor is measured by `heddle promise` on two groups of cases: another colour, another animal. Prints a line for each editor and group, then for
 each count of inject_steps of rf_edit: share edited, PSNR outside objects, share of both (25 dB), share in its place, seconds of a run's steps.
@@ -12,6 +12,7 @@ import json
 import math
 import subprocess
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import yaml
@@ -42,8 +43,12 @@ def cell(metric: str, values: list[float]) -> str:
     return f"{100 * mean:.0f} % [{100 * low:.0f}, {100 * high:.0f}]"
 
 
-def measure(args, name: str, promise: dict, label: str) -> dict[str, dict[str, list[float]]]:
-    """One promise: prints its lines, returns each group's values. Its plain runs are not shown, and short."""
+def load(name: str) -> dict:
+    return yaml.safe_load((PROMISES / f"{name}.yaml").read_text())
+
+
+def measure(args, name: str, promise: dict) -> list[dict]:
+    """One promise: the groups of its record. Its plain runs are not shown, and short."""
     with tempfile.TemporaryDirectory() as folder:
         promise = dict(promise, world=str(PROMISES / "emoji-world"))
         promise["preset"]["model"] = args.model
@@ -54,13 +59,17 @@ def measure(args, name: str, promise: dict, label: str) -> dict[str, dict[str, l
         path.write_text(yaml.safe_dump(promise, sort_keys=False))
         subprocess.run([args.heddle, "promise", path, "--pairs", str(args.pairs), "--threads", str(args.threads), "--report", folder], check=True, stdout=subprocess.DEVNULL)
         record = json.loads((Path(folder) / "promises" / f"{name}.json").read_text())
-    groups = {}
-    for group in record["groups"]:
-        groups[group["name"]] = values = {m["metric"]: numbers(m["method"]) for m in group["metrics"]}
-        seconds = numbers(group["method_seconds"])
-        cells = [cell(m, values[m]) for m in SHOWN] + [f"{sum(seconds) / len(seconds):.2f} s", str(len(values["edited"]))]
+    return record["groups"]
+
+
+def show(label: str, groups: list[dict]) -> dict[str, dict[str, list[float]]]:
+    """Prints a line a group, returns each group's values by metric."""
+    values = {g["name"]: {m["metric"]: numbers(m["method"]) for m in g["metrics"]} for g in groups}
+    for group in groups:
+        of, seconds = values[group["name"]], numbers(group["method_seconds"])
+        cells = [cell(m, of[m]) for m in SHOWN] + [f"{sum(seconds) / len(seconds):.2f} s", str(len(of["edited"]))]
         print("| " + " | ".join([label, group["name"]] + cells) + " |", flush=True)
-    return groups
+    return values
 
 
 def plot(curve: dict[int, dict[str, dict[str, list[float]]]], path: str) -> None:
@@ -96,19 +105,22 @@ def main() -> None:
     parser.add_argument("--model", default="emoji-mmdit")
     parser.add_argument("--source", help="model that draws the pictures; without it the promises' own")
     parser.add_argument("--threads", type=int, default=0, help="of heddle; 0: all cores")
+    parser.add_argument("--jobs", type=int, default=1, help="promises measured at a time")
     parser.add_argument("--plot", help="SVG file of the curve over inject_steps")
     parser.add_argument("--pairs", type=int, default=64, help="of each group")
     parser.add_argument("--editors", nargs="*", default=["rf_edit", "fireflow", "rf_inversion", "flow_edit"])
     parser.add_argument("--inject-steps", nargs="*", type=int, default=[0, 1, 2, 3, 5, 8, 12], help="of rf_edit's 25")
     args = parser.parse_args()
     print("| editor | cases | edited | outside objects | both | in its place | steps | pairs |\n|" + " --- |" * 8)
-    for name in args.editors:
-        measure(args, name, yaml.safe_load((PROMISES / f"{name}.yaml").read_text()), name)
-    curve = {}
+    tasks = [(name, name, load(name)) for name in args.editors]
     for count in args.inject_steps:
-        promise = yaml.safe_load((PROMISES / "rf_edit.yaml").read_text())
+        promise = load("rf_edit")
         promise["method"]["attention"][0]["rf_edit"]["inject_steps"] = count
-        curve[count] = measure(args, "rf_edit", promise, f"rf_edit, inject_steps {count}")
+        tasks.append((f"rf_edit, inject_steps {count}", "rf_edit", promise))
+    with ThreadPoolExecutor(args.jobs) as jobs:
+        results = jobs.map(lambda task: measure(args, task[1], task[2]), tasks)
+        shown = [show(label, groups) for (label, _, _), groups in zip(tasks, results)]
+    curve = dict(zip(args.inject_steps, shown[len(args.editors):]))
     if args.plot and curve:
         plot(curve, args.plot)
 
