@@ -60,9 +60,11 @@ TEST(Explain, SaysWhatHoldsWhereAndWhatItCosts) {
             "  each: 4.5 KFLOP and 928 B more than plain; the reference tier would hold 6.0 KiB of scores here\n"
             "mid.block0.cross   image 5x7 at text 11, 2 heads   lane all   step 4   plain: 1 call\n"
             "  keep cross (anchor) (gate)\n"
+            "  keeps 8.8 KiB\n"
             "mid.block0.cross   image 5x7 at text 11, 2 heads   lane all   steps 5-9   no computation\n"
             "  reuse cross (gate)\n"
-            "2 of 4 sites planned; 3.2 MFLOP more over the run; 5 layer evaluations left out\n");
+            "2 of 4 sites planned; 3.2 MFLOP more over the run; keeps 8.8 KiB of layers; 5 layer evaluations left "
+            "out\n");
 }
 
 TEST(Explain, RawMapsComeFromAPlainCallBeside) {
