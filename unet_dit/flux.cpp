@@ -159,7 +159,7 @@ Tensor FluxTransformer::predict(const FluxTokens& tokens, const Tensor& times, c
                          .rotary = positions(tokens.text_ids, tokens.image_ids),
                          .context = &context};
 
-  const bool has_text = needs(sites_.all().front(), "text", context);
+  const bool has_text = sites_.all().empty() || needs(sites_.all().front(), "text", context);
   Streams x{image_in_(to(tokens.image, dtype_)), has_text ? text_in_(to(given.text, dtype_)) : Tensor()};
   for (const DoubleBlock& block : doubles_) x = run(block, x, input);
 

@@ -48,8 +48,7 @@ std::vector<int64_t> places_of(const TokenLayout& layout, Wanted wanted) {
 
 void put(const Keep& keep, std::vector<Tensor> tensors, const AttentionSite& site, const AttentionContext& context) {
   for (Tensor& x : tensors) {
-    if (keep.combine) x = keep.combine(x, context.lanes);
-    x = contiguous(x.detach());
+    x = contiguous(keep.combine ? keep.combine(x.detach(), context.lanes) : x.detach());
   }
   context.bank->put(keep.slot, site.depth, std::move(tensors));
 }
