@@ -49,7 +49,7 @@ struct Steps4 {
         now(testing::random_projections(run, site.depth, 4, 6)),
         rotary(testing::rotary_of(tokens, site.head_dim)) {
     context = {.moment = {.step = 0, .steps = 10},
-               .lanes = lanes_of(run, {Branch::cond}, 2),
+               .lanes = testing::lanes_of(run, {Branch::cond}, 2),
                .plan = &plan,
                .captures = &captures,
                .bank = &bank};

@@ -144,7 +144,7 @@ const std::string gate = "tgate: {gate_step: 2, sp_interval: 1, text: ";
 TEST(JointMethods, TextThatIsLeftOutComposesOrIsRefused) {
   const std::string pag = ", perturbed_attention: {scale: 2}", styled = ", " + style + "}";
   for (const std::string& model : models) {
-    for (const std::string& text : {"freeze", "partial"}) {
+    for (const std::string text : {"freeze", "partial"}) {
       const Tensor both = with(model, gate + text + "}" + pag).latents;
       EXPECT_GT(testing::error_over_std(both, with(model, gate + text + "}").latents), 1e-3) << model << " " << text;
       EXPECT_GT(testing::error_over_std(both, with(model, gate + "compute}" + pag).latents), 1e-3) << model << text;
