@@ -130,8 +130,8 @@ class LayerCosts {
         tokens_(plan.run().tokens[static_cast<size_t>(section.site)]),
         rows_(plan.run().pictures) {}
 
-  // More than the plain network needs in one lane, without edits of its own or with: those are made for all tokens.
-  int64_t extra_flops(bool edited) const {
+  // More than the plain network needs in one lane. Edits at the site are made for all tokens.
+  int64_t extra_flops(int step) const {
     int64_t flops = 0, queries = token_count(tokens_.query), keys = token_count(tokens_.key);
     for (const Keep& keep : section_.keeps) {
       if (keep.held == Held::part) flops += products(others(keep.segment), of(keep.segment));
@@ -142,8 +142,22 @@ class LayerCosts {
       queries -= range_of(tokens_.query, reuse.segment).size();
       if (reuse.held == Held::part) keys -= of(reuse.segment);
     }
-    return edited ? flops
-                  : flops + products(queries, keys) - products(token_count(tokens_.query), token_count(tokens_.key));
+    return edited(step)
+               ? flops
+               : flops + products(queries, keys) - products(token_count(tokens_.query), token_count(tokens_.key));
+  }
+
+  // Whether a lane has edits that act there.
+  bool edited(int step) const {
+    if (std::ranges::any_of(section_.left_out, [](const Reuse& r) { return r.held == Held::part; })) return false;
+    const Moment moment{.step = step, .steps = plan_.run().steps, .pass = section_.pass};
+    for (const Branch branch : plan_.branches_at(step)) {
+      for (int member = 0; member < static_cast<int>(plan_.run().members.size()); ++member) {
+        if (plan_.program(section_.site, {.name = {}, .branch = branch, .member = member}, moment) != nullptr)
+          return true;
+      }
+    }
+    return false;
   }
 
   // Of one Keep, all lanes.
@@ -202,7 +216,7 @@ PlanRow row_of(const CompiledPlan& plan, const CompiledPlan::LayerSection& secti
           .merged = part,
           .reused = section.reuse.has_value(),
           .left_out = left_out,
-          .extra_flops = costs.extra_flops(false),
+          .extra_flops = costs.extra_flops(section.steps.begin),
           .kept_bytes = costs.bytes()};
 }
 
@@ -305,13 +319,8 @@ void add_layers(const CompiledPlan& plan, PlanTotals& t) {
     const LayerCosts costs(plan, s);
     for (const Keep& keep : s.keeps) kept[{keep.slot, s.site}] = costs.bytes(keep);
     for (int step = s.steps.begin; s.pass == Pass::denoise && step < std::min(s.steps.end, plan.run().steps); ++step) {
-      for (const Branch branch : plan.branches_at(step)) {
-        for (int member = 0; member < static_cast<int>(plan.run().members.size()); ++member) {
-          const Lane lane{.name = {}, .branch = branch, .member = member};
-          const Moment moment{.step = step, .steps = plan.run().steps};
-          t.extra_flops += costs.extra_flops(plan.program(s.site, lane, moment) != nullptr);
-        }
-      }
+      const auto lanes = static_cast<int64_t>(plan.branches_at(step).size() * plan.run().members.size());
+      t.extra_flops += lanes * costs.extra_flops(step);
     }
   }
   for (const auto& [slot, bytes] : kept) t.kept_bytes += bytes;

@@ -146,12 +146,12 @@ void TGate::check_text(const PlanBuilder& plan) const {
   const std::string asked = text == Text::freeze ? "freeze" : "partial";
   const auto has_stream = [](const AttentionSite& site) { return site.stream("text") != nullptr; };
   if (std::ranges::none_of(plan.run().sites, has_stream)) {
-    fail(ErrorCode::usage, plan.where() + " tgate text",
+    fail(ErrorCode::usage, plan.where() + " text",
          "compute, on a network that has no stream of text tokens beside the image's", asked,
          "leaving it out: cross-attention is reused behind the gate in any case");
   }
   if (fi_interval > 1) {
-    fail(ErrorCode::usage, plan.where() + " tgate text",
+    fail(ErrorCode::usage, plan.where() + " text",
          "compute with fi_interval above 1, which reuses whole layers behind the gate", asked, "fi_interval: 1");
   }
 }

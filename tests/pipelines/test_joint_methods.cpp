@@ -177,9 +177,10 @@ TEST(JointMethods, TextThatIsLeftOutNeedsAStreamOfItsOwn) {
       ADD_FAILURE() << "not refused";
     } catch (const Error& e) {
       EXPECT_EQ(e.code(), ErrorCode::usage);
-      EXPECT_STREQ(e.what(),
-                   "[test:7 tgate text] wanted compute, on a network that has no stream of text tokens beside the "
-                   "image's; got freeze; try leaving it out: cross-attention is reused behind the gate in any case");
+      EXPECT_STREQ(
+          e.what(),
+          "[test:7 attention[0].tgate text] wanted compute, on a network that has no stream of text tokens beside the "
+          "image's; got freeze; try leaving it out: cross-attention is reused behind the gate in any case");
     }
   }
   EXPECT_NE(

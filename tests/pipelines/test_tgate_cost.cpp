@@ -50,10 +50,11 @@ TEST(TGateCost, EqualsTheClosedFormOfItsSchedule) {
 }
 
 Preset joint_preset(const std::string& name, const std::string& method) {
-  const std::string text = "heddle: 1\nmodel: joint_" + name +
-                           "\nprompt: [a cat, a hat]\nimages: 2\nsize: [24, 16]\ntext: {max_sequence_length: 16}\n" +
-                           "sampler: {steps: 6, guidance: 4" + (name == "flux" ? ", true_guidance: 4" : "") +
-                           "}\nattention: [ " + method + " ]\n";
+  const std::string text =
+      "heddle: 1\nmodel: joint_" + name +
+      "\nprompt: [a cat, a hat]\nnegative: blurry\nimages: 2\nsize: [24, 16]\ntext: {max_sequence_length: 16}\n" +
+      "sampler: {steps: 6, guidance: 4" + (name == "flux" ? ", true_guidance: 4" : "") + "}\nattention: [ " + method +
+      " ]\n";
   return preset_from_yaml(parse_yaml(text, "test"), {.methods = method_names()});
 }
 
@@ -107,6 +108,11 @@ TEST(TGateCost, LeavesOutTheTextOfJointAttention) {
       EXPECT_EQ(explained(common + ", text: freeze}"), -freeze) << name;
       EXPECT_EQ(explained(common + ", text: partial}"), -partial) << name;
     }
+    // Lanes with edits have all queries.
+    const std::string styled =
+        "tgate: {gate_step: 2, sp_interval: 1, drop_guidance: false, text: freeze}, "
+        "style_aligned: {prompts: [a cat, a hat]}";
+    EXPECT_EQ(explained(styled), counted(styled) - counted("")) << name;
   }
 }
 
