@@ -80,9 +80,12 @@ void bench_component(const Arguments& a) {
 void bench_preset(const RunRequest& request, int repeat) {
   std::vector<StageSeconds> runs;
   std::vector<double> totals;
+  int64_t flops = 0;
   for (int i = 0; i < repeat; ++i) {
     const OpenRun run = open_run(request);
+    const int64_t before = flops_counted();
     runs.push_back(generate(run.preset, run.path, *run.model, {}).seconds);
+    flops = flops_counted() - before;
     totals.push_back(runs.back().load + runs.back().text + runs.back().steps + runs.back().decode);
   }
   const auto median = [&](auto value) {
@@ -100,6 +103,7 @@ void bench_preset(const RunRequest& request, int repeat) {
                                     {"steps_s", median([](const StageSeconds& s) { return s.steps; })},
                                     {"decode_s", median([](const StageSeconds& s) { return s.decode; })},
                                     {"peak_rss_bytes", peak_resident_bytes()},
+                                    {"flops", flops},
                                     {"threads", threads()}};
   std::cout << line.dump() << std::endl;
 }
@@ -120,8 +124,8 @@ void add_bench(CLI::App& app) {
       ->capture_default_str();
   command->add_flag("--vjp", a->vjp, "Forward and gradient together");
   auto request = std::make_shared<RunRequest>();
-  CLI::App* preset =
-      command->add_subcommand("preset", "A whole run, with seconds per stage: load, text, steps, decode");
+  CLI::App* preset = command->add_subcommand(
+      "preset", "A whole run: seconds per stage (load, text, steps, decode), floating-point operations");
   add_run_options(*preset, *request);
   preset->add_option("--repeat", a->repeat, "Runs")->check(CLI::Range(1, 10000))->capture_default_str();
   preset->callback([request, a] { bench_preset(*request, a->repeat); });

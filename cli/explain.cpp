@@ -28,10 +28,12 @@ nlohmann::ordered_json json_of(const PlanExplanation& plan) {
                     {"column_keys", row.column_keys},
                     {"raw_keys", row.raw_keys},
                     {"reused", row.reused},
+                    {"left_out", row.left_out},
                     {"extra_flops", row.extra_flops},
                     {"extra_bytes", row.extra_bytes},
                     {"reference_bytes", row.reference_bytes},
-                    {"stored_bytes", row.stored_bytes}});
+                    {"stored_bytes", row.stored_bytes},
+                    {"kept_bytes", row.kept_bytes}});
   }
   const PlanTotals& t = plan.totals;
   return {{"rows", rows},
@@ -41,7 +43,8 @@ nlohmann::ordered_json json_of(const PlanExplanation& plan) {
             {"extra_flops", t.extra_flops},
             {"layers_reused", t.layers_reused},
             {"guided_steps", t.guided_steps},
-            {"stored_bytes", t.stored_bytes}}}};
+            {"stored_bytes", t.stored_bytes},
+            {"kept_bytes", t.kept_bytes}}}};
 }
 
 }  // namespace

@@ -6,13 +6,9 @@
 
 namespace heddle {
 
-AttentionSite SiteList::add(const std::string& name, AttentionKind kind, int64_t heads, int64_t head_dim, bool rotary) {
-  sites_.push_back({.name = name,
-                    .kind = kind,
-                    .depth = static_cast<int>(sites_.size()),
-                    .heads = heads,
-                    .head_dim = head_dim,
-                    .rotary = rotary});
+AttentionSite SiteList::add(AttentionSite site) {
+  site.depth = static_cast<int>(sites_.size());
+  sites_.push_back(std::move(site));
   return sites_.back();
 }
 
@@ -80,10 +76,18 @@ SpatialTransformer::Block::Block(const Scope& scope, const TransformerOptions& o
       norm2(scope / "norm2", o.inner()),
       norm3(scope / "norm3", o.inner()),
       attn1(scope / "attn1",
-            sites.add(site + (o.only_cross ? ".cross0" : ".self"),
-                      o.only_cross ? AttentionKind::cross : AttentionKind::self, o.heads, o.head_dim()),
+            sites.add({.name = site + (o.only_cross ? ".cross0" : ".self"),
+                       .kind = o.only_cross ? AttentionKind::cross : AttentionKind::self,
+                       .heads = o.heads,
+                       .head_dim = o.head_dim(),
+                       .dtype = scope.compute()}),
             {.channels = o.inner(), .key_dim = o.only_cross ? o.cross_dim : 0, .upcast = o.upcast_attention}),
-      attn2(scope / "attn2", sites.add(site + ".cross", AttentionKind::cross, o.heads, o.head_dim()),
+      attn2(scope / "attn2",
+            sites.add({.name = site + ".cross",
+                       .kind = AttentionKind::cross,
+                       .heads = o.heads,
+                       .head_dim = o.head_dim(),
+                       .dtype = scope.compute()}),
             {.channels = o.inner(), .key_dim = o.cross_dim, .upcast = o.upcast_attention}),
       up(scope / "ff" / "net" / 0 / "proj", o.inner(), 8 * o.inner()),
       down(scope / "ff" / "net" / 2, 4 * o.inner(), o.inner()),

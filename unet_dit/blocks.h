@@ -13,7 +13,7 @@ namespace heddle {
 // Collects the sites of a network while it is being built.
 class SiteList {
  public:
-  AttentionSite add(const std::string& name, AttentionKind kind, int64_t heads, int64_t head_dim, bool rotary = false);
+  AttentionSite add(AttentionSite site);  // as it stands in the list: with its depth
   const std::vector<AttentionSite>& all() const { return sites_; }
 
  private:

@@ -23,18 +23,21 @@ FluxTransformer::DoubleBlock::DoubleBlock(const Scope& scope, const FluxConfig& 
             Projections(scope / "attn", Projections::own, c.width(), site, true)} {}
 
 Streams FluxTransformer::DoubleBlock::operator()(const Streams& x, const BlockInput& input) const {
+  const bool has_text = x.text.defined();
   const std::vector<Tensor> m = modulation_parts(image.modulate, input.condition, 6);
-  const std::vector<Tensor> t = modulation_parts(text.modulate, input.condition, 6);
+  const std::vector<Tensor> t = has_text ? modulation_parts(text.modulate, input.condition, 6) : std::vector<Tensor>();
 
   const Tensor image_in = modulated_norm(x.image, {.shift = m[0], .scale = m[1]}, mmdit_eps);
-  const Tensor text_in = modulated_norm(x.text, {.shift = t[0], .scale = t[1]}, mmdit_eps);
+  const Tensor text_in = has_text ? modulated_norm(x.text, {.shift = t[0], .scale = t[1]}, mmdit_eps) : Tensor();
   const Tensor out = joint(text_in, image_in, input.tokens, *input.context, input.rotary);
-  const int64_t texts = x.text.dim(1), all = out.dim(1);
+  const int64_t all = out.dim(1), texts = all - x.image.dim(1);
 
-  const Tensor i = image.out.gated(slice(out, 1, texts, all), m[2], x.image);
+  Tensor i = image.out.gated(slice(out, 1, texts, all), m[2], x.image);
+  i = image.ff(modulated_norm(i, {.shift = m[3], .scale = m[4]}, mmdit_eps), m[5], i);
+  if (!has_text) return {i, {}};
+
   const Tensor w = text.out.gated(slice(out, 1, 0, texts), t[2], x.text);
-  return {image.ff(modulated_norm(i, {.shift = m[3], .scale = m[4]}, mmdit_eps), m[5], i),
-          text.ff(modulated_norm(w, {.shift = t[3], .scale = t[4]}, mmdit_eps), t[5], w)};
+  return {i, text.ff(modulated_norm(w, {.shift = t[3], .scale = t[4]}, mmdit_eps), t[5], w)};
 }
 
 FluxTransformer::SingleBlock::SingleBlock(const Scope& scope, const FluxConfig& c, const AttentionSite& site)
@@ -61,8 +64,19 @@ FluxTransformer::FluxTransformer(const FluxConfig& config, const Scope& scope)
       text_in_(scope / "context_embedder", config.joint_attention_dim, config.width()),
       out_(scope / "proj_out", config.width(), config.predicted_channels()),
       norm_out_(scope / "norm_out", config.width()) {
+  // A text token costs the same in both kinds of block: q, k, v, output projection and feed forward.
   const auto site = [&](const std::string& kind, int64_t i) {
-    return sites_.add(kind + "." + two_digits(i) + ".joint", AttentionKind::joint, config.heads, config.head_dim, true);
+    const int64_t square = 2 * config.width() * config.width(), first = sites_.all().empty() ? 1 : 0;
+    const TokenStream text{.segment = "text",
+                           .token_flops = 12 * square + first * 2 * config.joint_attention_dim * config.width(),
+                           .row_flops = kind == "double" ? 6 * square : 0};
+    return sites_.add({.name = kind + "." + two_digits(i) + ".joint",
+                       .kind = AttentionKind::joint,
+                       .heads = config.heads,
+                       .head_dim = config.head_dim,
+                       .rotary = true,
+                       .dtype = dtype_,
+                       .streams = {text}});
   };
   for (int64_t i = 0; i < config.num_layers; ++i)
     doubles_.emplace_back(scope / "transformer_blocks" / i, config, site("double", i));
@@ -120,11 +134,13 @@ Rotary FluxTransformer::positions(const Tensor& text_ids, const Tensor& image_id
 
 Streams FluxTransformer::run(const DoubleBlock& block, const Streams& x, const BlockInput& input) const {
   const Block once = [&block, input](const std::vector<Tensor>& in) {
-    const Streams out = block({in[0], in[1]}, input);
-    return std::vector{out.image, out.text};
+    const Streams out = block({in[0], in.size() > 1 ? in[1] : Tensor()}, input);
+    return out.text.defined() ? std::vector{out.image, out.text} : std::vector{out.image};
   };
-  const std::vector<Tensor> out = checkpointing_ ? checkpoint(once, {x.image, x.text}) : once({x.image, x.text});
-  return {out[0], out[1]};
+  const bool has_text = x.text.defined() && needs(block.joint.site, "text", *input.context);
+  const std::vector<Tensor> in = has_text ? std::vector{x.image, x.text} : std::vector{x.image};
+  const std::vector<Tensor> out = checkpointing_ ? checkpoint(once, in) : once(in);
+  return {out[0], out.size() > 1 ? out[1] : Tensor()};
 }
 
 Tensor FluxTransformer::run(const SingleBlock& block, const Tensor& x, const BlockInput& input) const {
@@ -135,7 +151,7 @@ Tensor FluxTransformer::run(const SingleBlock& block, const Tensor& x, const Blo
 Tensor FluxTransformer::predict(const FluxTokens& tokens, const Tensor& times, const Conditioning& given,
                                 AttentionContext& context) const {
   check_input(tokens, times, given);
-  const int64_t texts = given.text.dim(1), all = texts + tokens.image.dim(1);
+  const int64_t texts = given.text.dim(1), images = tokens.image.dim(1);
   const TokenLayout both{{.name = "text", .width = texts}, segment_of(tokens.image_ids)};
   const Tensor guidance = given.guidance.defined() ? scale(given.guidance, 1000) : Tensor();
   const BlockInput input{.condition = condition_(scale(times, 1000), guidance, given.text_embeds),
@@ -143,13 +159,16 @@ Tensor FluxTransformer::predict(const FluxTokens& tokens, const Tensor& times, c
                          .rotary = positions(tokens.text_ids, tokens.image_ids),
                          .context = &context};
 
-  Streams x{image_in_(to(tokens.image, dtype_)), text_in_(to(given.text, dtype_))};
+  const bool has_text = sites_.all().empty() || needs(sites_.all().front(), "text", context);
+  Streams x{image_in_(to(tokens.image, dtype_)), has_text ? text_in_(to(given.text, dtype_)) : Tensor()};
   for (const DoubleBlock& block : doubles_) x = run(block, x, input);
 
-  Tensor joined = concat({x.text, x.image}, 1);
-  for (const SingleBlock& block : singles_) joined = run(block, joined, input);
+  Tensor joined = x.text.defined() ? concat({x.text, x.image}, 1) : x.image;
+  const auto image_of = [&](const Tensor& both) { return slice(both, 1, both.dim(1) - images, both.dim(1)); };
+  for (const SingleBlock& block : singles_)
+    joined = run(block, needs(block.joint.site, "text", context) ? joined : image_of(joined), input);
 
-  return to(out_(norm_out_(slice(joined, 1, texts, all), input.condition)), DType::f32);
+  return to(out_(norm_out_(image_of(joined), input.condition)), DType::f32);
 }
 
 Tensor FluxTransformer::operator()(const Tensor& sample, const Tensor& timesteps, const Conditioning& conditioning,

@@ -46,7 +46,7 @@ class FluxTransformer final : public Denoiser {
   };
   struct DoubleBlock {
     DoubleBlock(const Scope& scope, const FluxConfig& config, const AttentionSite& site);
-    Streams operator()(const Streams& x, const BlockInput& input) const;
+    Streams operator()(const Streams& x, const BlockInput& input) const;  // without text where a plan holds it
     Stream image, text;
     JointAttention joint;
   };

@@ -31,8 +31,8 @@ std::vector<Tensor> Projections::operator()(const Tensor& x) const {
 Tensor JointAttention::operator()(const Tensor& x1, const Tensor& x2, const SiteTokens& tokens,
                                   AttentionContext& context, const Rotary& rotary) const {
   return attend_layer(site, {}, context, [&](const Tensor&) {
-    std::vector<Tensor> qkv = first(x1);
-    if (x2.defined()) {
+    std::vector<Tensor> qkv = x1.defined() ? first(x1) : second(x2);
+    if (x1.defined() && x2.defined()) {
       const std::vector<Tensor> more = second(x2);
       for (size_t i = 0; i < qkv.size(); ++i) qkv[i] = concat({qkv[i], more[i]}, 1);
     }

@@ -17,12 +17,21 @@ SD3Transformer::Block::Block(const Scope& scope, const Options& o, SiteList& sit
       last_(o.last) {
   const Scope attn = scope / "attn", attn2 = scope / "attn2";
   const int64_t head_dim = o.width / o.heads;
-  const AttentionSite site = sites.add(o.site + ".joint", AttentionKind::joint, o.heads, head_dim);
+  const AttentionSite site = sites.add({.name = o.site + ".joint",
+                                        .kind = AttentionKind::joint,
+                                        .heads = o.heads,
+                                        .head_dim = head_dim,
+                                        .dtype = scope.compute(),
+                                        .streams = {text_stream(o)}});
   joint_ = {site, Projections(attn, Projections::own, o.width, site, o.qk_norm),
             Projections(attn, Projections::added, o.width, site, o.qk_norm)};
   out_ = Linear(attn / "to_out" / 0, o.width, o.width);
   if (o.dual) {
-    const AttentionSite self = sites.add(o.site + ".self", AttentionKind::self, o.heads, head_dim);
+    const AttentionSite self = sites.add({.name = o.site + ".self",
+                                          .kind = AttentionKind::self,
+                                          .heads = o.heads,
+                                          .head_dim = head_dim,
+                                          .dtype = scope.compute()});
     self_ = {self, Projections(attn2, Projections::own, o.width, self, o.qk_norm), {}};
     out_self_ = Linear(attn2 / "to_out" / 0, o.width, o.width);
   }
@@ -31,14 +40,25 @@ SD3Transformer::Block::Block(const Scope& scope, const Options& o, SiteList& sit
   ff_text_ = FeedForward(scope / "ff_context", o.width);
 }
 
+// Projections; output projection and feed forward where the stream goes on; before the first block, the text's own.
+TokenStream SD3Transformer::Block::text_stream(const Options& o) {
+  const int64_t square = 2 * o.width * o.width;
+  return {.segment = "text",
+          .token_flops = (o.last ? 3 : 12) * square + 2 * o.text_in * o.width,
+          .row_flops = (o.last ? 2 : 6) * square};
+}
+
 Streams SD3Transformer::Block::operator()(const Streams& x, const BlockInput& input) const {
   const std::vector<Tensor> m = modulation_parts(modulate_image_, input.condition, dual() ? 9 : 6);
-  const std::vector<Tensor> t = modulation_parts(modulate_text_, input.condition, last_ ? 2 : 6);
   AttentionContext& context = *input.context;
+  const bool has_text = x.text.defined();
+  const std::vector<Tensor> t =
+      has_text ? modulation_parts(modulate_text_, input.condition, last_ ? 2 : 6) : std::vector<Tensor>();
 
   const Tensor image_in = modulated_norm(x.image, {.shift = m[0], .scale = m[1]}, mmdit_eps);
   // The last block's text is only looked at: its two vectors stand scale first.
-  const Tensor text_in = modulated_norm(x.text, {.shift = t[last_ ? 1 : 0], .scale = t[last_ ? 0 : 1]}, mmdit_eps);
+  const Tensor text_in =
+      has_text ? modulated_norm(x.text, {.shift = t[last_ ? 1 : 0], .scale = t[last_ ? 0 : 1]}, mmdit_eps) : Tensor();
   const Tensor out = joint_(image_in, text_in, input.tokens.joint, context);
   const int64_t images = x.image.dim(1), all = out.dim(1);
 
@@ -48,7 +68,7 @@ Streams SD3Transformer::Block::operator()(const Streams& x, const BlockInput& in
     image = out_self_.gated((*self_)(self_in, {}, input.tokens.self, context), m[8], image);
   }
   image = ff_(modulated_norm(image, {.shift = m[3], .scale = m[4]}, mmdit_eps), m[5], image);
-  if (last_) return {image, {}};
+  if (last_ || !has_text) return {image, {}};
 
   Tensor text = out_text_.gated(slice(out, 1, images, all), t[2], x.text);
   text = ff_text_(modulated_norm(text, {.shift = t[3], .scale = t[4]}, mmdit_eps), t[5], text);
@@ -71,6 +91,7 @@ SD3Transformer::SD3Transformer(const SD3Config& config, const Scope& scope) : co
                                         .qk_norm = c.qk_norm,
                                         .dual = c.dual[static_cast<size_t>(i)],
                                         .last = i + 1 == c.num_layers,
+                                        .text_in = i == 0 ? c.joint_attention_dim : 0,
                                         .site = "block." + two_digits(i)},
                          sites_);
   }
@@ -137,10 +158,12 @@ Tensor SD3Transformer::positions(int64_t rows, int64_t columns) const {
 
 Streams SD3Transformer::run(const Block& block, const Streams& x, const BlockInput& input) const {
   const heddle::Block once = [&block, input](const std::vector<Tensor>& in) {
-    const Streams out = block({in[0], in[1]}, input);
+    const Streams out = block({in[0], in.size() > 1 ? in[1] : Tensor()}, input);
     return out.text.defined() ? std::vector{out.image, out.text} : std::vector{out.image};
   };
-  const std::vector<Tensor> out = checkpointing_ ? checkpoint(once, {x.image, x.text}) : once({x.image, x.text});
+  const bool has_text = x.text.defined() && needs(block.joint(), "text", *input.context);
+  const std::vector<Tensor> in = has_text ? std::vector{x.image, x.text} : std::vector{x.image};
+  const std::vector<Tensor> out = checkpointing_ ? checkpoint(once, in) : once(in);
   return {out[0], out.size() > 1 ? out[1] : Tensor()};
 }
 
@@ -161,7 +184,8 @@ Tensor SD3Transformer::operator()(const Tensor& sample, const Tensor& timesteps,
 
   const Tensor image =
       reshape(patches_(to(channels_last(sample), dtype_)), {sample.dim(0), rows * columns, config_.width()});
-  Streams x{add(image, positions(rows, columns)), text_in_(to(conditioning.text, dtype_))};
+  const bool has_text = needs(blocks_.front().joint(), "text", context);
+  Streams x{add(image, positions(rows, columns)), has_text ? text_in_(to(conditioning.text, dtype_)) : Tensor()};
 
   for (size_t i = 0; i < blocks_.size(); ++i) {
     if (std::ranges::find(conditioning.skip_blocks, static_cast<int64_t>(i)) != conditioning.skip_blocks.end())

@@ -42,13 +42,17 @@ class SD3Transformer final : public Denoiser {
     struct Options {
       int64_t width = 0, heads = 1;
       bool qk_norm = false, dual = false, last = false;
+      int64_t text_in = 0;  // features of the text states that are brought to `width` for it: the first block's
       std::string site;
     };
     Block(const Scope& scope, const Options& options, SiteList& sites);
-    Streams operator()(const Streams& x, const BlockInput& input) const;  // the last one ends the text's stream
+    // The last one ends the text's stream; without one (undefined) a plan holds what it would give.
+    Streams operator()(const Streams& x, const BlockInput& input) const;
     bool dual() const { return self_.has_value(); }
+    const AttentionSite& joint() const { return joint_.site; }
 
    private:
+    static TokenStream text_stream(const Options& options);
     Linear modulate_image_, modulate_text_;
     JointAttention joint_;
     std::optional<JointAttention> self_;

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "attention_control/plan/execute.h"
+#include "attention_control/plan/left_out.h"
 #include "attention_control/plan/planner.h"
 #include "kernels/core/error.h"
 #include "kernels/ops/attention.h"
@@ -88,32 +89,66 @@ Tensor planned(const SiteCall& call, const std::vector<Group>& groups) {
   return outs.size() == 1 ? outs[0] : concat(outs, 0);
 }
 
+const CompiledPlan::LayerSection* layer_at(const AttentionSite& site, const AttentionContext& context) {
+  return context.plan != nullptr ? context.plan->layer(site.depth, context.moment) : nullptr;
+}
+
+std::vector<Group> programs_at(const AttentionSite& site, const AttentionContext& context) {
+  if (context.plan == nullptr) return {};
+  std::vector<Group> groups = groups_of(*context.plan, site, context);
+  const bool edited = std::ranges::any_of(groups, [](const Group& g) { return g.program != nullptr; });
+  return edited ? groups : std::vector<Group>{};
+}
+
+// All tokens of the site, edited where there are programs.
+Tensor attend_all(const SiteTensors& all, const std::vector<Group>& programs) {
+  const Tensor q = all.rotary.defined() ? rotate(all.q, all.rotary) : all.q;
+  const Tensor k = all.rotary.defined() ? rotate(all.k, all.rotary) : all.k;
+  const SiteCall call{all.site, all.tokens, q, k, all.v, all.context, {all.q, all.k, all.rotary}};
+  if (const auto* layer = layer_at(all.site, all.context)) keep_segments(*layer, call);
+  if (!programs.empty()) return planned(call, programs);
+  return attention(q, k, all.v, {.scale = all.site.scale, .causal = all.site.causal, .terms = all.tokens.terms}).out;
+}
+
 }  // namespace
 
-Tensor attend(const AttentionSite& site, const SiteTokens& tokens, const Tensor& plain_q, const Tensor& plain_k,
-              const Tensor& v, AttentionContext& context, const Rotary& rotary) {
-  check(site, tokens, plain_q, plain_k, context.lanes);
-  const Tensor q = rotary.defined() ? rotate(plain_q, rotary) : plain_q;
-  const Tensor k = rotary.defined() ? rotate(plain_k, rotary) : plain_k;
-  const auto groups = context.plan != nullptr ? groups_of(*context.plan, site, context) : std::vector<Group>{};
-  const bool edited = std::ranges::any_of(groups, [](const Group& g) { return g.program != nullptr; });
-  const Tensor out = edited
-                         ? planned({site, tokens, q, k, v, context, {plain_q, plain_k, rotary}}, groups)
-                         : attention(q, k, v, {.scale = site.scale, .causal = site.causal, .terms = tokens.terms}).out;
+Tensor attend(const AttentionSite& site, const SiteTokens& tokens, const Tensor& q, const Tensor& k, const Tensor& v,
+              AttentionContext& context, const Rotary& rotary) {
+  const SiteTensors given{site, tokens, q, k, v, context, rotary};
+  const CompiledPlan::LayerSection* layer = layer_at(site, context);
+  Tensor out;
+  if (layer == nullptr || layer->left_out.empty()) {
+    check(site, tokens, q, k, context.lanes);
+    out = attend_all(given, programs_at(site, context));
+  } else {
+    const LeftOut left_out(layer->left_out, given);
+    check(site, left_out.tokens(), q, k, context.lanes);
+    // Edits are made for all tokens of a site. Where the others' part of the softmax is held there are none.
+    const std::vector<Group> programs = left_out.parts() ? std::vector<Group>{} : programs_at(site, context);
+    out = programs.empty() ? left_out.attend() : left_out.cut(attend_all(left_out.filled(), programs));
+  }
   if (context.stop_after == site.depth && context.plan != nullptr) throw StopEvaluation{};
   return out;
 }
 
+bool needs(const AttentionSite& site, std::string_view segment, const AttentionContext& context) {
+  const CompiledPlan::LayerSection* layer = layer_at(site, context);
+  return layer == nullptr ||
+         std::ranges::none_of(layer->left_out, [&](const Reuse& reuse) { return reuse.segment == segment; });
+}
+
 Tensor attend_layer(const AttentionSite& site, const Tensor& residual, AttentionContext& context,
                     const std::function<Tensor(const Tensor& residual)>& compute) {
-  const CompiledPlan::LayerSection* layer =
-      context.plan != nullptr ? context.plan->layer(site.depth, context.moment) : nullptr;
+  const CompiledPlan::LayerSection* layer = layer_at(site, context);
   if (layer == nullptr) return compute(residual);
   const auto after = [&](const Tensor& out) { return residual.defined() ? add(residual, out) : out; };
-  if (layer->reuse) return after(context.bank->at(layer->reuse->slot, site.depth));
+  if (layer->reuse) return after(context.bank->at(layer->reuse->slot, site.depth).front());
+  const bool keeps = std::ranges::any_of(layer->keeps, [](const Keep& keep) { return keep.held == Held::result; });
+  if (!keeps) return compute(residual);
   const Tensor out = compute({});
-  for (const Keep& keep : layer->keeps)
-    context.bank->put(keep.slot, site.depth, keep.combine ? keep.combine(out, context.lanes).detach() : out.detach());
+  for (const Keep& keep : layer->keeps) {
+    if (keep.held == Held::result) put(keep, {out}, site, context);
+  }
   return after(out);
 }
 

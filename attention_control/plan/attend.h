@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "attention_control/plan/bank.h"
@@ -35,6 +36,10 @@ struct StopEvaluation {};
 // before or after. Error(internal) when the tensors contradict what the site and its token layouts state.
 Tensor attend(const AttentionSite& site, const SiteTokens& tokens, const Tensor& q, const Tensor& k, const Tensor& v,
               AttentionContext& context, const Rotary& rotary = {});
+
+// False where a plan holds what the tokens of `segment`, one of the site's streams, would give: the network then leaves
+// them out of q, k and v here, though `tokens` and `rotary` still name them, and has none of them behind.
+bool needs(const AttentionSite& site, std::string_view segment, const AttentionContext& context);
 
 // Around a whole attention layer: residual + compute(), or the residual + what a plan kept instead of computing.
 // `compute(residual)` returns the layer's result added to the residual, or alone where that is undefined. A layer

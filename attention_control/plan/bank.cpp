@@ -5,7 +5,7 @@
 
 namespace heddle {
 
-const Tensor& Bank::at(const std::string& slot, int site) const {
+const std::vector<Tensor>& Bank::at(const std::string& slot, int site) const {
   const auto found = kept_.find({slot, site});
   if (found == kept_.end())
     fail(ErrorCode::internal, "bank", "slot " + slot + " of site " + std::to_string(site), "nothing kept");
@@ -23,7 +23,9 @@ void Bank::drop_stored(int step) {
 
 int64_t Bank::bytes() const {
   int64_t total = 0;
-  for (const auto& [key, value] : kept_) total += value.count() * size_of(value.dtype());
+  for (const auto& [key, values] : kept_) {
+    for (const Tensor& value : values) total += value.count() * size_of(value.dtype());
+  }
   for (const auto& [key, value] : stored_) total += value.count() * size_of(value.dtype());
   return total;
 }

@@ -1,10 +1,11 @@
-// Bank: what a run keeps of attention for later: results of layers, and projections stored at one evaluation to be
-// recalled at its counterpart in another pass.
+// Bank: what a run keeps of attention for later: results of layers or of segments, and projections stored at one
+// evaluation to be recalled at its counterpart in another pass.
 #pragma once
 
 #include <map>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "attention_control/plan/edit.h"
 
@@ -22,9 +23,10 @@ struct StoredKey {
 
 class Bank {
  public:
-  // Results of layers, by slot and site. A slot has one content at a time.
-  void put(const std::string& slot, int site, Tensor value) { kept_[{slot, site}] = std::move(value); }
-  const Tensor& at(const std::string& slot, int site) const;  // Error(internal) where nothing was kept
+  // What Keep asks for, by slot and site: one result, k and v, or a softmax and its log-sum-exp. A slot has one content
+  // at a time.
+  void put(const std::string& slot, int site, std::vector<Tensor> value) { kept_[{slot, site}] = std::move(value); }
+  const std::vector<Tensor>& at(const std::string& slot, int site) const;  // Error(internal) where nothing was kept
 
   // Projections [R,N,H,D]; an evaluation that is repeated leaves its last.
   void store(const StoredKey& key, Tensor value) { stored_[key] = std::move(value); }
@@ -35,7 +37,7 @@ class Bank {
   int64_t bytes() const;
 
  private:
-  std::map<std::pair<std::string, int>, Tensor> kept_;
+  std::map<std::pair<std::string, int>, std::vector<Tensor>> kept_;
   std::map<StoredKey, Tensor> stored_;
 };
 

@@ -25,6 +25,9 @@ bool same_region(const Tensor& a, const Tensor& b) {
 
 // Regions of one role may stand side by side where no query is in two of them, and segments do in any case.
 bool apart(const Edit& a, const Edit& b) {
+  const auto* r = std::get_if<Reuse>(&a.verb);
+  const auto* s = std::get_if<Reuse>(&b.verb);
+  if (r != nullptr && s != nullptr) return !r->segment.empty() && !s->segment.empty() && r->segment != s->segment;
   const auto* x = std::get_if<Take>(&a.verb);
   const auto* y = std::get_if<Take>(&b.verb);
   if (x == nullptr || y == nullptr) return false;
@@ -62,8 +65,13 @@ std::vector<const Edit*> settle(std::vector<const Edit*> claims, const std::stri
 }
 
 void refuse_on_reused(const Edit& reuse, const Edit& other, const std::string& place) {
-  const auto& absorbs = std::get<Reuse>(reuse.verb).absorbs;
+  const auto& [slot, absorbs, held, segment] = std::get<Reuse>(reuse.verb);
   if (other.method == reuse.method || std::ranges::find(absorbs, other.method) != absorbs.end()) return;
+  if (held == Held::part) {
+    fail(ErrorCode::usage, "plan",
+         "keys of " + segment + " at " + place + " for " + who(other) + " (" + text_of(other) + ")",
+         who(reuse) + " holds their part of the softmax in their place", "other steps for one of them, or keys held");
+  }
   fail(ErrorCode::usage, "plan",
        "attention that is computed at " + place + " for " + who(other) + " (" + text_of(other) + ")",
        who(reuse) + " reuses an earlier result there",

@@ -31,6 +31,10 @@ std::string keys_text(const std::vector<int64_t>& keys) {
   return std::to_string(keys.size()) + (keys.size() == 1 ? " key" : " keys");
 }
 
+std::string held_text(Held held, const std::string& segment) {
+  return held == Held::result ? "" : (held == Held::keys ? " k, v of " : " softmax part of ") + segment;
+}
+
 std::string places_text(KeyPlaces places) {
   return places == KeyPlaces::own ? "" : places == KeyPlaces::centre ? ", all at the centre" : ", beside the grid";
 }
@@ -67,8 +71,10 @@ struct Phrase {
            (c.within.empty() ? "" : " among " + std::to_string(c.within.size())) + (c.raw ? ", raw" : "") +
            (c.mean_over_heads ? "" : ", each head");
   }
-  std::string operator()(const Keep& k) const { return "keep " + k.slot + (k.text.empty() ? "" : " (" + k.text + ")"); }
-  std::string operator()(const Reuse& r) const { return "reuse " + r.slot; }
+  std::string operator()(const Keep& k) const {
+    return "keep " + k.slot + held_text(k.held, k.segment) + (k.text.empty() ? "" : " (" + k.text + ")");
+  }
+  std::string operator()(const Reuse& r) const { return "reuse " + r.slot + held_text(r.held, r.segment); }
   std::string operator()(const Rewrite& r) const { return "rewrite the map: " + r.reason; }
   std::string operator()(const Store& s) const {
     return std::string("store ") + role_text(s.role) + tokens_text(s.tokens) + " as " + std::string(name_of(s.dtype)) +

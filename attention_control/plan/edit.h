@@ -100,16 +100,29 @@ struct Capture {
   bool raw = false;
   bool optional = false;  // where another method reuses the layer, this reads nothing instead of being refused
 };
-// The layer's result (after its output projection) put into a slot; `combine` may join its lanes first.
+// What is kept of a layer.
+enum class Held : uint8_t {
+  result,  // what it adds to the residual (after its output projection)
+  keys,    // k (before rotary positions) and v of one segment, before any edit
+  part     // what the other queries get from one segment's keys, before any edit: the softmax over these keys alone and
+           // its log-sum-exp
+};
+// Put into a slot; `combine` may first make one branch of guidance of them all, of each tensor that is kept, rows
+// first.
 struct Keep {
   std::string slot;
   std::string text;
-  std::function<Tensor(const Tensor& out, const std::vector<Lane>& lanes)> combine = {};
+  std::function<Tensor(const Tensor& kept, const std::vector<Lane>& lanes)> combine = {};
+  Held held = Held::result;
+  std::string segment = {};  // of keys and part
 };
-// The slot's content in place of the computation, for all lanes of the evaluation.
+// The slot's content in place of the computation, for all lanes of the evaluation. A segment of which keys or part are
+// held is left out by the network: its queries are not there, at this site and at all behind it.
 struct Reuse {
   std::string slot;
   std::vector<std::string> absorbs = {};  // methods whose edits the kept result already carries
+  Held held = Held::result;
+  std::string segment = {};
 };
 // q, k or v of one lane put into a slot under the step and stage of the evaluation, q and k before rotary positions.
 struct Store {

@@ -4,6 +4,7 @@
 #include <iterator>
 
 #include "attention_control/plan/execute.h"
+#include "attention_control/plan/pick.h"
 #include "kernels/ops/attention_columns.h"
 #include "kernels/ops/attention_merge.h"
 #include "kernels/ops/elementwise.h"
@@ -12,33 +13,9 @@
 namespace heddle {
 namespace {
 
-struct Range {
-  int64_t begin = 0, end = 0;
+struct Range : TokenRange {
   SegmentFactors factors = {};  // on the scale, for ranges of keys
 };
-
-Tensor picked(const Tensor& x, int axis, const Range& keys) {
-  return slice(x, axis, keys.begin, keys.end);
-}
-
-// Neighbours in order stay a view.
-Tensor picked(const Tensor& x, int axis, const std::vector<int64_t>& keys) {
-  const auto jump = std::ranges::adjacent_find(keys, [](int64_t a, int64_t b) { return b != a + 1; });
-  return jump == keys.end() ? slice(x, axis, keys.front(), keys.back() + 1) : gather(x, axis, keys);
-}
-
-template <typename Keys>
-ScoreTerm part_of(const ScoreTerm& term, const Range& queries, const Keys& keys) {
-  ScoreTerm out = term;
-  if (term.rows.dim(3) > 1) out.rows = slice(out.rows, 3, queries.begin, queries.end);
-  if (term.key_class.defined()) {
-    out.key_class = picked(term.key_class, 1, keys);
-  } else {
-    out.rows = picked(out.rows, 2, keys);
-  }
-  out.rows = contiguous(out.rows);
-  return out;
-}
 
 // The keys of one softmax in runs of equal factor, and the queries that share them.
 struct QueryGroup {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <set>
 
 namespace heddle {
@@ -119,7 +120,85 @@ PlanRow row_of(const CompiledPlan& plan, const CompiledPlan::Section& section) {
           .stored_bytes = costs.stored_bytes(section.steps, run.source)};
 }
 
+// What layers, or segments of them, that are kept and reused hold and save.
+class LayerCosts {
+ public:
+  LayerCosts(const CompiledPlan& plan, const CompiledPlan::LayerSection& section)
+      : plan_(plan),
+        section_(section),
+        site_(plan.run().sites[static_cast<size_t>(section.site)]),
+        tokens_(plan.run().tokens[static_cast<size_t>(section.site)]),
+        rows_(plan.run().pictures) {}
+
+  // More than the plain network needs in one lane. Edits at the site are made for all tokens.
+  int64_t extra_flops(int step) const {
+    int64_t flops = 0, queries = token_count(tokens_.query), keys = token_count(tokens_.key);
+    for (const Keep& keep : section_.keeps) {
+      if (keep.held == Held::part) flops += products(others(keep.segment), of(keep.segment));
+    }
+    for (const Reuse& reuse : section_.left_out) {
+      const TokenStream* stream = site_.stream(reuse.segment);
+      flops -= rows_ * (of(reuse.segment) * stream->token_flops + stream->row_flops);
+      queries -= range_of(tokens_.query, reuse.segment).size();
+      if (reuse.held == Held::part) keys -= of(reuse.segment);
+    }
+    return edited(step)
+               ? flops
+               : flops + products(queries, keys) - products(token_count(tokens_.query), token_count(tokens_.key));
+  }
+
+  // Whether a lane has edits that act there.
+  bool edited(int step) const {
+    if (std::ranges::any_of(section_.left_out, [](const Reuse& r) { return r.held == Held::part; })) return false;
+    const Moment moment{.step = step, .steps = plan_.run().steps, .pass = section_.pass};
+    for (const Branch branch : plan_.branches_at(step)) {
+      for (int member = 0; member < static_cast<int>(plan_.run().members.size()); ++member) {
+        if (plan_.program(section_.site, {.name = {}, .branch = branch, .member = member}, moment) != nullptr)
+          return true;
+      }
+    }
+    return false;
+  }
+
+  // Of one Keep, all lanes.
+  int64_t bytes(const Keep& keep) const {
+    const auto members = static_cast<int64_t>(plan_.run().members.size());
+    const auto branches = static_cast<int64_t>(plan_.branches_at(section_.steps.begin).size());
+    const int64_t rows = rows_ * members * (keep.combine ? 1 : branches);
+    const int64_t token = site_.heads * site_.head_dim * size_of(site_.dtype);
+    if (keep.held == Held::keys) return rows * 2 * of(keep.segment) * token;
+    if (keep.held == Held::part) return rows * others(keep.segment) * (token + 4 * site_.heads);
+    return rows * token_count(tokens_.query) * token;
+  }
+
+  int64_t bytes() const {
+    int64_t total = 0;
+    for (const Keep& keep : section_.keeps) total += bytes(keep);
+    return total;
+  }
+
+ private:
+  int64_t of(const std::string& segment) const { return range_of(tokens_.key, segment).size(); }
+  int64_t others(const std::string& segment) const {
+    return token_count(tokens_.query) - range_of(tokens_.query, segment).size();
+  }
+  // Scores and their sums.
+  int64_t products(int64_t queries, int64_t keys) const {
+    return 4 * rows_ * queries * keys * site_.heads * site_.head_dim;
+  }
+
+  const CompiledPlan& plan_;
+  const CompiledPlan::LayerSection& section_;
+  const AttentionSite& site_;
+  const SiteTokens& tokens_;
+  int64_t rows_;  // of one lane
+};
+
 PlanRow row_of(const CompiledPlan& plan, const CompiledPlan::LayerSection& section) {
+  const LayerCosts costs(plan, section);
+  const bool part = std::ranges::any_of(section.left_out, [](const Reuse& r) { return r.held == Held::part; });
+  std::vector<std::string> left_out;
+  for (const Reuse& reuse : section.left_out) left_out.push_back(reuse.segment);
   const RunShape& run = plan.run();
   const SiteTokens& tokens = run.tokens[static_cast<size_t>(section.site)];
   const AttentionSite& site = run.sites[static_cast<size_t>(section.site)];
@@ -130,16 +209,21 @@ PlanRow row_of(const CompiledPlan& plan, const CompiledPlan::LayerSection& secti
           .heads = site.heads,
           .pass = section.pass,
           .steps = {section.steps.begin, std::min(section.steps.end, run.steps)},
-          .tier = Tier::plain,
+          .tier = part ? Tier::fused : Tier::plain,
           .edits = section.phrases,
           .not_plain = {},
           .calls = section.reuse ? 0 : 1,
-          .reused = section.reuse.has_value()};
+          .merged = part,
+          .reused = section.reuse.has_value(),
+          .left_out = left_out,
+          .extra_flops = costs.extra_flops(section.steps.begin),
+          .kept_bytes = costs.bytes()};
 }
 
 bool alike(const PlanRow& a, const PlanRow& b) {
   return a.query == b.query && a.key == b.key && a.heads == b.heads && a.pass == b.pass && a.steps == b.steps &&
-         a.edits == b.edits && a.extra_flops == b.extra_flops && a.stored_bytes == b.stored_bytes;
+         a.edits == b.edits && a.extra_flops == b.extra_flops && a.stored_bytes == b.stored_bytes &&
+         a.kept_bytes == b.kept_bytes;
 }
 
 // Rows of equal content as one: first lanes of one site, then sites of equal lanes.
@@ -198,6 +282,7 @@ std::string work_text(const PlanRow& row) {
   std::string text = std::string(name_of(row.tier)) + ": ";
   text += row.calls == 0 ? "no softmax" : counted(row.calls, "call");
   if (row.merged) text += " + merge";
+  if (!row.left_out.empty()) text += ", without " + joined(row.left_out, ", ");
   if (row.column_keys > 0) text += " + " + std::to_string(row.column_keys) + "-column pass";
   if (row.raw_keys > 0) text += " + a plain call for " + counted(row.raw_keys, "raw column");
   return text;
@@ -213,6 +298,32 @@ std::string cost_text(const PlanRow& row) {
   const std::string scores = amount(size(row.reference_bytes), "B", 1024) + " of scores here";
   return text + (row.tier == Tier::reference ? "; holds " + scores : "; the reference tier would hold " + scores) +
          "\n";
+}
+
+// Of a layer that is kept, or that segments are left out of; empty for nothing to say.
+std::string layer_cost_text(const PlanRow& row) {
+  std::string text;
+  if (row.extra_flops != 0) {
+    text = "each: " + amount(std::abs(static_cast<double>(row.extra_flops)), "FLOP", 1000) +
+           (row.extra_flops < 0 ? " less" : " more") + " than plain";
+  }
+  if (row.kept_bytes > 0)
+    text += (text.empty() ? "" : "; ") + std::string("keeps ") + amount(static_cast<double>(row.kept_bytes), "B", 1024);
+  return text.empty() ? "" : "  " + text + "\n";
+}
+
+// Over the run: what all layers hold, and more than plain in all lanes of the denoising steps.
+void add_layers(const CompiledPlan& plan, PlanTotals& t) {
+  std::map<std::pair<std::string, int>, int64_t> kept;
+  for (const CompiledPlan::LayerSection& s : plan.layers()) {
+    const LayerCosts costs(plan, s);
+    for (const Keep& keep : s.keeps) kept[{keep.slot, s.site}] = costs.bytes(keep);
+    for (int step = s.steps.begin; s.pass == Pass::denoise && step < std::min(s.steps.end, plan.run().steps); ++step) {
+      const auto lanes = static_cast<int64_t>(plan.branches_at(step).size() * plan.run().members.size());
+      t.extra_flops += lanes * costs.extra_flops(step);
+    }
+  }
+  for (const auto& [slot, bytes] : kept) t.kept_bytes += bytes;
 }
 
 }  // namespace
@@ -241,6 +352,7 @@ PlanTotals totals(const CompiledPlan& plan) {
     planned.insert(s.site);
     if (s.reuse && s.pass == Pass::denoise) t.layers_reused += std::min(s.steps.end, steps) - s.steps.begin;
   }
+  add_layers(plan, t);
   t.planned_sites = static_cast<int>(planned.size());
   for (int step = 0; step < steps; ++step) t.guided_steps += plan.guides_at(step) ? 1 : 0;
   return t;
@@ -257,7 +369,7 @@ std::string explain_text(const CompiledPlan& plan) {
     text += "  " + joined(row.edits, " | ") + "\n";
     if (row.sites.size() > 1) text += "  sites: " + joined(row.sites, ", ") + "\n";
     if (!row.not_plain.empty()) text += "  not plain: " + joined(row.not_plain, ", ") + ".\n";
-    if (row.reference_bytes > 0) text += cost_text(row);
+    text += row.reference_bytes > 0 ? cost_text(row) : layer_cost_text(row);
   }
   const PlanTotals t = totals(plan);
   text += std::to_string(t.planned_sites) + " of " + std::to_string(t.sites) + " sites planned";
@@ -267,6 +379,7 @@ std::string explain_text(const CompiledPlan& plan) {
   }
   if (t.stored_bytes > 0)
     text += "; stores " + amount(static_cast<double>(t.stored_bytes), "B", 1024) + " of the inversion";
+  if (t.kept_bytes > 0) text += "; keeps " + amount(static_cast<double>(t.kept_bytes), "B", 1024) + " of layers";
   if (t.guided_steps > 0) text += "; latents guided in " + counted(t.guided_steps, "step");
   if (t.layers_reused > 0) text += "; " + counted(t.layers_reused, "layer evaluation") + " left out";
   if (plan.drop_guidance())

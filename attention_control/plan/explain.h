@@ -22,12 +22,14 @@ struct PlanRow {
   int calls = 1;                       // softmaxes for one lane and evaluation
   bool merged = false;                 // several of them share a softmax
   bool reused = false;                 // an earlier result of the layer stands in for all of it
+  std::vector<std::string> left_out;   // segments whose tokens the network does without
   int64_t column_keys = 0;             // of the second pass
   int64_t raw_keys = 0;                // of the pass over a plain softmax, which is one more call
-  int64_t extra_flops = 0;             // beside the plain attention, one evaluation of one lane of one site
+  int64_t extra_flops = 0;             // beside the plain network, one evaluation of one lane of one site
   int64_t extra_bytes = 0;             // of terms, partial results and captured maps, the same
   int64_t reference_bytes = 0;         // of scores that the reference tier would hold
   int64_t stored_bytes = 0;            // of q, k, v that wait until they are recalled; of one site, all steps
+  int64_t kept_bytes = 0;  // of results and segments that wait until they are reused; of one site, all lanes
 };
 
 struct PlanTotals {
@@ -36,6 +38,7 @@ struct PlanTotals {
   int64_t layers_reused = 0;  // layer evaluations left out
   int guided_steps = 0;       // steps with a guiding pass
   int64_t stored_bytes = 0;   // at the end of the inversion
+  int64_t kept_bytes = 0;     // of all slots and sites
 };
 
 std::vector<PlanRow> explain(const CompiledPlan& plan);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <set>
+#include <tuple>
 
 #include "attention_control/plan/conflicts.h"
 #include "attention_control/plan/merge.h"
@@ -23,11 +24,14 @@ bool forbids_reuse(const Edit& edit) {
   return !is_layer_verb(edit) && (capture == nullptr || !capture->optional);
 }
 
-std::vector<Branch> branches_of(const PlanBuilder& declared) {
+std::vector<Branch> branches_of(const RunShape& run, const std::vector<PredictionTerm>& predictions) {
   std::vector<Branch> out{Branch::cond};
-  if (declared.run().guided) out.push_back(Branch::uncond);
-  for (const PredictionTerm& term : declared.predictions) out.push_back(term.branch);
+  if (run.guided) out.push_back(Branch::uncond);
+  for (const PredictionTerm& term : predictions) out.push_back(term.branch);
   return out;
+}
+std::vector<Branch> branches_of(const PlanBuilder& declared) {
+  return branches_of(declared.run(), declared.predictions);
 }
 
 // The runs of steps between which `edits` do not change.
@@ -80,6 +84,9 @@ class Planner {
         }
       }
     }
+    for (const CompiledPlan::LayerSection& section : layers_) {
+      for (const Reuse& reuse : section.left_out) check_behind(section, reuse);
+    }
   }
 
  private:
@@ -130,26 +137,78 @@ class Planner {
     for (const NumberedEdit& e : effective(numbered(edits_at(site, pass, forbids_reuse)))) others.push_back(e.edit);
     std::vector<const Edit*> all = edits;
     all.insert(all.end(), others.begin(), others.end());
-    std::set<std::string> written;
+    std::set<Kind> written;
     const size_t from = layers_.size();
     for (const Steps& steps : cuts(all, run_.steps)) {
       CompiledPlan::LayerSection section{
-          .site = site, .pass = pass, .steps = steps, .keeps = {}, .reuse = {}, .phrases = {}};
+          .site = site, .pass = pass, .steps = steps, .keeps = {}, .reuse = {}, .left_out = {}, .phrases = {}};
       const std::string place = place_text(site_name(site), "", steps, run_.steps);
       const auto [reuses, keeps] = layer_verbs(holding(edits, steps.begin));
       for (const Edit* edit : settle(reuses, "reuse the layer", place)) {
-        for (const Edit* other : holding(others, steps.begin)) refuse_on_reused(*edit, *other, place);
+        const auto& reuse = std::get<Reuse>(edit->verb);
+        for (const Edit* other : holding(others, steps.begin)) {
+          if (forbids(reuse, *other, steps.begin)) refuse_on_reused(*edit, *other, place);
+        }
         for (const Edit* other : keeps) refuse_on_reused(*edit, *other, place);
-        section.reuse = std::get<Reuse>(edit->verb);
-        if (!written.contains(section.reuse->slot) && pass == Pass::denoise) {
-          fail(ErrorCode::usage, "plan", "slot " + section.reuse->slot + " written before " + place, "no earlier keep",
+        if (reuse.held == Held::result) {
+          section.reuse = reuse;
+        } else {
+          check_segment(*edit, reuse, site, pass);
+          section.left_out.push_back(reuse);
+        }
+        if (!written.contains(kind_of(reuse)) && pass == Pass::denoise) {
+          fail(ErrorCode::usage, "plan", "slot " + reuse.slot + " written before " + place, "no earlier keep",
                "later steps for " + edit->method);
         }
         section.phrases.push_back(phrase(*edit));
       }
-      if (!section.reuse) keep(keeps, place, section, written);
+      if (reuses.empty()) keep(keeps, place, section, written);
       if (section.phrases.empty()) continue;
       append(layers_, from, std::move(section), [](const auto& a, const auto& b) { return a.phrases == b.phrases; });
+    }
+  }
+
+  // What is held in which slot.
+  using Kind = std::tuple<std::string, Held, std::string>;
+  template <typename Verb>
+  static Kind kind_of(const Verb& verb) {
+    return {verb.slot, verb.held, verb.segment};
+  }
+
+  // A layer that is not computed can have no edit; one from which a segment is left out has them all while its keys are
+  // there, and none of them once they have become a part of the softmax.
+  bool forbids(const Reuse& reuse, const Edit& edit, int step) const {
+    const std::optional<DropGuidance>& drop = declared_.drop_guidance;
+    const bool dropped = drop && drop->step <= step && edit.lanes.branch && *edit.lanes.branch != drop->tail;
+    return reuse.held == Held::result || (reuse.held == Held::part && !dropped);
+  }
+
+  void check_segment(const Edit& edit, const Reuse& reuse, int site, Pass pass) const {
+    const AttentionSite& at = run_.sites[static_cast<size_t>(site)];
+    if (at.stream(reuse.segment) == nullptr) {
+      fail(ErrorCode::usage, edit.where + " " + edit.method,
+           "a site whose network can leave out its " + reuse.segment + " tokens", at.name, "sites of joint attention");
+    }
+    if (pass != Pass::denoise) {
+      fail(ErrorCode::usage, edit.where + " " + edit.method, "segments held in denoising passes alone", "another pass");
+    }
+  }
+
+  // What is left out at a site is not there behind it, where the network would need it.
+  void check_behind(const CompiledPlan::LayerSection& section, const Reuse& reuse) const {
+    const auto behind = std::find_if(run_.sites.begin() + section.site + 1, run_.sites.end(),
+                                     [&](const AttentionSite& s) { return s.stream(reuse.segment) != nullptr; });
+    if (behind == run_.sites.end()) return;
+    const auto site = static_cast<int>(behind - run_.sites.begin());
+    for (int step = section.steps.begin; step < section.steps.end; ++step) {
+      const bool held = std::ranges::any_of(layers_, [&](const CompiledPlan::LayerSection& other) {
+        return other.site == site && other.pass == section.pass && other.steps.contains(step) &&
+               std::ranges::find(other.left_out, reuse.segment, &Reuse::segment) != other.left_out.end();
+      });
+      if (held) continue;
+      fail(ErrorCode::usage, "plan",
+           reuse.segment + " held at " + place_text(behind->name, "", {step, section.steps.end}, run_.steps) + ", too",
+           site_name(section.site) + " before it leaves it out", "reuse at all sites behind the first");
     }
   }
 
@@ -171,16 +230,20 @@ class Planner {
   }
 
   // Slots are written in the order of their names; each has one writer.
-  static void keep(const std::vector<const Edit*>& keeps, const std::string& place, CompiledPlan::LayerSection& section,
-                   std::set<std::string>& written) {
+  void keep(const std::vector<const Edit*>& keeps, const std::string& place, CompiledPlan::LayerSection& section,
+            std::set<Kind>& written) const {
     std::map<std::string, std::vector<const Edit*>> by_slot;
     for (const Edit* edit : keeps) by_slot[std::get<Keep>(edit->verb).slot].push_back(edit);
     for (const auto& [slot, claims] : by_slot) {
       for (const Edit* edit : settle(claims, "keep " + slot, place)) {
-        section.keeps.push_back(std::get<Keep>(edit->verb));
+        const auto& one = std::get<Keep>(edit->verb);
+        const TokenLayout& keys = run_.tokens[static_cast<size_t>(edit->site)].key;
+        if (one.held != Held::result && range_of(keys, one.segment).empty())
+          fail(ErrorCode::usage, edit->where + " " + edit->method, "keys of " + one.segment + " at " + place, "none");
+        section.keeps.push_back(one);
         section.phrases.push_back(phrase(*edit));
+        written.insert(kind_of(one));
       }
-      written.insert(slot);
     }
   }
 
@@ -232,6 +295,11 @@ int CompiledPlan::last_capture(const Moment& moment) const {
 
 bool CompiledPlan::guides_at(int step) const {
   return std::ranges::any_of(hooks_.guides, [&](const Guide& guide) { return guide.steps.contains(step); });
+}
+
+std::vector<Branch> CompiledPlan::branches_at(int step) const {
+  const bool dropped = drop_guidance_ && drop_guidance_->step <= step;
+  return dropped ? std::vector{drop_guidance_->tail} : branches_of(run_, predictions_);
 }
 
 bool CompiledPlan::stores_at(int step) const {

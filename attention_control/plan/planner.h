@@ -23,12 +23,13 @@ class CompiledPlan {
     Steps steps;
     std::shared_ptr<const Program> program;
   };
-  struct LayerSection {  // a layer's result kept or reused
+  struct LayerSection {  // a layer's result, or what a segment gives, kept or reused
     int site = 0;
     Pass pass = Pass::denoise;
     Steps steps;
     std::vector<Keep> keeps;
-    std::optional<Reuse> reuse;
+    std::optional<Reuse> reuse;   // of the result
+    std::vector<Reuse> left_out;  // of segments, each once
     std::vector<std::string> phrases;
   };
 
@@ -50,7 +51,11 @@ class CompiledPlan {
   // One text that is equal for equal plans.
   std::string fingerprint() const;
 
-  Tier least = Tier::plain;  // sites with a program run on this tier at least: reference for comparisons
+  // The branches of guidance that a denoising step evaluates.
+  std::vector<Branch> branches_at(int step) const;
+
+  // Sites with a program, or with segments left out, run on this tier at least: reference for comparisons.
+  Tier least = Tier::plain;
 
  private:
   friend CompiledPlan compile(const PlanBuilder& declared);

@@ -45,6 +45,15 @@ inline TokenRange range_of(const TokenLayout& layout, std::string_view name) {
   return {};
 }
 
+// Tokens that a network can leave out, at a site and behind it, where a plan holds what they give there: those of a
+// stream of their own. In floating-point operations what the network then saves beside the softmax, up to the next
+// site.
+struct TokenStream {
+  std::string segment;
+  int64_t token_flops = 0;  // for each of its tokens: projections, feed forward
+  int64_t row_flops = 0;    // for each row of the batch: modulation
+};
+
 // Facts known when the network is built. The grids follow from each input and travel beside it, in SiteTokens.
 struct AttentionSite {
   std::string name;  // "down.1.block0.depth0.cross", "double.07.joint"
@@ -54,7 +63,16 @@ struct AttentionSite {
   int64_t head_dim = 0;
   double scale = 0;  // of the scores; 0 stands for 1/sqrt(head_dim)
   bool causal = false;
-  bool rotary = false;  // queries and keys are turned by rotary positions
+  bool rotary = false;       // queries and keys are turned by rotary positions
+  DType dtype = DType::f32;  // of the layer's tokens
+  std::vector<TokenStream> streams = {};
+
+  const TokenStream* stream(std::string_view segment) const {
+    for (const TokenStream& s : streams) {
+      if (s.segment == segment) return &s;
+    }
+    return nullptr;
+  }
 };
 
 struct SiteTokens {

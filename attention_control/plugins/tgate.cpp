@@ -1,6 +1,7 @@
 // T-GATE: cross-attention has converged after some steps; from the gate on its results are reused and guidance is
 // dropped, and before it self-attention is reused in between. Zhang et al. 2024 and Liu et al. 2025, arXiv 2404.02747;
-// the schedule of the `tgate` package. Verbs: keep, reuse. The sites that are computed stay as they were.
+// the schedule of the `tgate` package. In joint attention the text's stream can be held from the gate on instead.
+// Verbs: keep, reuse. The sites that are computed stay as they were.
 #include <algorithm>
 
 #include "attention_control/plugins/image_text.h"
@@ -14,6 +15,7 @@ namespace {
 
 enum class Anchor : uint8_t { mean, uncond, cond };
 enum class Tail : uint8_t { uncond, cond };
+enum class Text : uint8_t { compute, freeze, partial };
 
 }  // namespace
 template <>
@@ -24,6 +26,10 @@ template <>
 struct ParamWords<Tail> {
   static constexpr std::array words{"uncond", "cond"};
 };
+template <>
+struct ParamWords<Text> {
+  static constexpr std::array words{"compute", "freeze", "partial"};
+};
 namespace {
 
 struct TGate final : Method {
@@ -33,6 +39,7 @@ struct TGate final : Method {
   bool drop_guidance = true;
   Tail tail_branch = Tail::uncond;
   bool keep_batch = false;
+  Text text = Text::compute;
   std::vector<std::string> absorbs;
 
   static Params<TGate> params() {
@@ -48,6 +55,9 @@ struct TGate final : Method {
         opt("drop_guidance", &M::drop_guidance, "from the gate on one branch runs and is used as it is"),
         opt("tail_branch", &M::tail_branch, "which one"),
         opt("keep_batch", &M::keep_batch, "keep results as they are; for models without guidance"),
+        opt("text", &M::text,
+            "the text's tokens in joint attention from the gate on: compute; freeze: left out, their keys and values "
+            "are kept; partial: left out, what pixels got from them is kept"),
         opt("absorbs", &M::absorbs, "methods whose edits the kept results already carry")};
   }
 
@@ -60,7 +70,12 @@ struct TGate final : Method {
     return step <= warm_up || step == gate_step - 1 || step % interval_ == 0;
   }
   bool thins_before() const { return interval_ > 1; }
+  // Whether two branches become one at the gate.
+  bool halves(const PlanBuilder& plan) const { return drop_guidance && !keep_batch && plan.run().guided; }
+  Keep kept(const PlanBuilder& plan, const std::string& slot) const;
   void declare_cross(PlanBuilder& plan) const;
+  void declare_text(PlanBuilder& plan) const;
+  void check_text(const PlanBuilder& plan) const;
   void declare_self(PlanBuilder& plan) const;
   Tensor at_gate(const Tensor& out, const std::vector<Lane>& lanes) const;
 
@@ -81,20 +96,37 @@ Tensor TGate::at_gate(const Tensor& out, const std::vector<Lane>& lanes) const {
   return weighted_sum(0.5, rows(Branch::uncond), 0.5, rows(Branch::cond));
 }
 
+Keep TGate::kept(const PlanBuilder& plan, const std::string& slot) const {
+  if (!halves(plan)) return {.slot = slot, .text = "as it is"};
+  return {.slot = slot, .text = "anchor", .combine = [this](const Tensor& out, const std::vector<Lane>& lanes) {
+            return at_gate(out, lanes);
+          }};
+}
+
 void TGate::declare_cross(PlanBuilder& plan) const {
-  const bool halves = drop_guidance && !keep_batch && plan.run().guided;
-  Keep keep{.slot = "cross", .text = keep_batch ? "as it is" : "anchor"};
-  if (halves) keep.combine = [this](const Tensor& out, const std::vector<Lane>& lanes) { return at_gate(out, lanes); };
   for (const SiteScope& site : plan.sites({.kinds = {AttentionKind::cross}, .names = {}, .text = "cross-attention"})) {
-    site.during({gate_step - 1, gate_step}).passes({Pass::denoise}).declare(keep);
+    site.during({gate_step - 1, gate_step}).passes({Pass::denoise}).declare(kept(plan, "cross"));
     // Guided or not: behind the gate nothing reads the text any more.
     site.during({gate_step}).passes({Pass::denoise, Pass::guide}).declare(Reuse{.slot = "cross", .absorbs = absorbs});
   }
 }
 
+// Guiding passes still see the text of their own step.
+void TGate::declare_text(PlanBuilder& plan) const {
+  Keep keep = kept(plan, "frozen");
+  keep.held = text == Text::freeze ? Held::keys : Held::part;
+  keep.segment = "text";
+  const auto has_stream = [](const SiteScope& site) { return site.site().stream("text") != nullptr; };
+  for (const SiteScope& site : plan.sites({.kinds = {}, .names = {}, .also = has_stream, .text = "joint attention"})) {
+    site.during({gate_step - 1, gate_step}).passes({Pass::denoise}).declare(keep);
+    site.during({gate_step})
+        .passes({Pass::denoise})
+        .declare(Reuse{.slot = keep.slot, .held = keep.held, .segment = keep.segment});
+  }
+}
+
 void TGate::declare_self(PlanBuilder& plan) const {
   const int steps = plan.run().steps;
-  const bool halves = drop_guidance && !keep_batch && plan.run().guided;
   for (const SiteScope& site : image_sites(plan)) {
     for (int step = 0; step < steps; ++step) {
       const SiteScope here = site.during({step, step + 1}).passes({Pass::denoise});
@@ -102,10 +134,7 @@ void TGate::declare_self(PlanBuilder& plan) const {
       if (thin && !computes_self(step)) {
         here.declare(Reuse{.slot = "self", .absorbs = absorbs});
       } else if (step == gate_step - 1 && fi_interval > 1) {
-        Keep keep{.slot = "self", .text = "anchor"};
-        if (halves)
-          keep.combine = [this](const Tensor& out, const std::vector<Lane>& lanes) { return at_gate(out, lanes); };
-        here.declare(keep);
+        here.declare(kept(plan, "self"));
       } else if (thin && (step >= warm_up || step >= gate_step)) {
         here.declare(Keep{.slot = "self", .text = "as it is"});
       }
@@ -113,12 +142,28 @@ void TGate::declare_self(PlanBuilder& plan) const {
   }
 }
 
+void TGate::check_text(const PlanBuilder& plan) const {
+  const std::string asked = text == Text::freeze ? "freeze" : "partial";
+  const auto has_stream = [](const AttentionSite& site) { return site.stream("text") != nullptr; };
+  if (std::ranges::none_of(plan.run().sites, has_stream)) {
+    fail(ErrorCode::usage, plan.where() + " text",
+         "compute, on a network that has no stream of text tokens beside the image's", asked,
+         "leaving it out: cross-attention is reused behind the gate in any case");
+  }
+  if (fi_interval > 1) {
+    fail(ErrorCode::usage, plan.where() + " text",
+         "compute with fi_interval above 1, which reuses whole layers behind the gate", asked, "fi_interval: 1");
+  }
+}
+
 void TGate::declare(PlanBuilder& plan) {
   interval_ = sp_interval.value_or(is_joint(plan.run()) ? 3 : 5);
+  if (text != Text::compute) check_text(plan);
   if (gate_step < plan.run().steps) {
     const auto cross = [](const AttentionSite& site) { return site.kind == AttentionKind::cross; };
     if (std::ranges::any_of(plan.run().sites, cross)) declare_cross(plan);
-    if (drop_guidance && plan.run().guided && !keep_batch) {
+    if (text != Text::compute) declare_text(plan);
+    if (halves(plan)) {
       plan.drop_guidance = DropGuidance{
           .method = "tgate", .step = gate_step, .tail = tail_branch == Tail::uncond ? Branch::uncond : Branch::cond};
     }

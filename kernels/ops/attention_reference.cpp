@@ -66,8 +66,8 @@ Sight sight_of(const Tensor& top) {
 
 }  // namespace
 
-ReferenceResult attention_reference(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options,
-                                    const MapRewrite& rewrite) {
+ReferenceResult attention_reference(const Tensor& q, const Tensor& k, const Tensor& v,
+                                    const AttentionOptions& options) {
   const AttentionExtents n = check_queries_and_keys("attention_reference", q, k);
   const std::vector<ScoreTerm> terms = checked_terms("attention_reference", options, n);
   const Shape values{n.batch, n.keys, n.heads, v.defined() && v.rank() == 4 ? v.dim(3) : 0};
@@ -85,11 +85,7 @@ ReferenceResult attention_reference(const Tensor& q, const Tensor& k, const Tens
   const Tensor map = multiply(divide(weights, total), sight.sees);  // [B,H,Nq,Nk]
   const Tensor lse = add(multiply(add(logarithm(total), top), sight.sees), sight.lse);
 
-  const Tensor shown = rewrite ? rewrite(map) : map;
-  if (!(shown.shape() == map.shape())) {
-    fail(ErrorCode::internal, "attention_reference", "a rewritten map " + map.shape().text(), shown.shape().text());
-  }
-  const Tensor out = permute(matmul(shown, heads_first(v)), {0, 2, 1, 3});
+  const Tensor out = permute(matmul(map, heads_first(v)), {0, 2, 1, 3});
   return {to(contiguous(out), q.dtype()), reshape(lse, {n.batch, n.heads, n.queries}), map};
 }
 

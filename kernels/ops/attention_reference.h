@@ -2,24 +2,18 @@
 // need the map itself.
 #pragma once
 
-#include <functional>
-
 #include "kernels/ops/attention.h"
 
 namespace heddle {
 
-// Takes P [B,H,Nq,Nk] f32 and returns what shall meet V instead, in the same shape.
-using MapRewrite = std::function<Tensor(const Tensor& map)>;
-
 struct ReferenceResult {
   Tensor out;  // [B,Nq,H,Dv] in q's dtype
   Tensor lse;  // [B,H,Nq] f32
-  Tensor map;  // [B,H,Nq,Nk] f32, before any rewrite
+  Tensor map;  // [B,H,Nq,Nk] f32
 };
 
 // As attention(), computed in f32; all three results are on the tape of q, k and v. Needs B*H*Nq*Nk floats several
 // times over.
-ReferenceResult attention_reference(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options,
-                                    const MapRewrite& rewrite = {});
+ReferenceResult attention_reference(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options);
 
 }  // namespace heddle

@@ -42,36 +42,74 @@ inline void invert_into(Bank& bank, const CompiledPlan& plan, Moment moment, uin
   }
 }
 
+inline std::vector<Lane> lanes_at(const CompiledPlan& plan, const Moment& moment) {
+  const bool guides = moment.pass == Pass::guide;
+  std::vector<Branch> branches = guides ? std::vector{Branch::cond} : plan.branches_at(moment.step);
+  std::ranges::stable_partition(branches, [](Branch branch) { return branch == Branch::uncond; });
+  return lanes_of(plan.run(), branches, guides ? 1 : plan.run().pictures);
+}
+
+inline Rotary rotary_at(const RunShape& run, const AttentionSite& site) {
+  return run.sites.front().kind == AttentionKind::joint
+             ? rotary_of(run.tokens[static_cast<size_t>(site.depth)], site.head_dim)
+             : Rotary{};
+}
+
+// x [B,N,H,D] without the segments that a plan holds.
+inline Tensor there(const Tensor& x, const TokenLayout& layout, const AttentionSite& site,
+                    const AttentionContext& context) {
+  std::vector<Tensor> parts;
+  for (const TokenSegment& segment : layout) {
+    const TokenRange range = range_of(layout, segment.name);
+    if (needs(site, segment.name, context)) parts.push_back(slice(x, 1, range.begin, range.end));
+  }
+  return parts.size() == layout.size() ? x : concat(parts, 1);
+}
+
+// What earlier steps leave in the bank of segments.
+inline void keep_into(Bank& bank, const CompiledPlan& plan, const Moment& moment, DType dtype, uint64_t seed) {
+  const RunShape& run = plan.run();
+  Captures captures;
+  for (int step = 0; step < moment.step && moment.pass == Pass::denoise; ++step) {
+    AttentionContext context{.moment = {.step = step, .steps = moment.steps},
+                             .lanes = {},
+                             .plan = &plan,
+                             .captures = &captures,
+                             .bank = &bank};
+    context.lanes = lanes_at(plan, context.moment);
+    for (const AttentionSite& site : run.sites) {
+      const auto* layer = plan.layer(site.depth, context.moment);
+      if (layer == nullptr || std::ranges::all_of(layer->keeps, [](const Keep& k) { return k.held == Held::result; }))
+        continue;
+      const Projections p =
+          random_projections(run, site.depth, context.lanes.back().end, seed + static_cast<uint64_t>(site.depth));
+      attend(site, run.tokens[static_cast<size_t>(site.depth)], to(p.q, dtype), to(p.k, dtype), to(p.v, dtype), context,
+             rotary_at(run, site));
+    }
+  }
+}
+
 inline Evaluated evaluate(const CompiledPlan& plan, const Moment& moment, DType dtype, uint64_t seed) {
   const RunShape& run = plan.run();
-  std::vector<Branch> branches{Branch::cond};
-  if (moment.pass != Pass::guide && run.guided) branches.insert(branches.begin(), Branch::uncond);
-  if (moment.pass != Pass::guide) {
-    for (const PredictionTerm& term : plan.predictions()) branches.push_back(term.branch);
-  }
-  const int64_t pictures = moment.pass == Pass::guide ? 1 : run.pictures;
   Captures captures;
   Bank bank;
   if (plan.stores_at(moment.step)) invert_into(bank, plan, moment, seed + 500);
-  AttentionContext context{.moment = moment,
-                           .lanes = lanes_of(run, branches, pictures),
-                           .plan = &plan,
-                           .captures = &captures,
-                           .bank = &bank};
+  keep_into(bank, plan, moment, dtype, seed + 900);
+  AttentionContext context{
+      .moment = moment, .lanes = lanes_at(plan, moment), .plan = &plan, .captures = &captures, .bank = &bank};
   const int64_t rows = context.lanes.back().end;
   Tape tape;
   std::vector<Tensor> watched;
   Evaluated done;
   for (const AttentionSite& site : run.sites) {
     const Projections p = random_projections(run, site.depth, rows, seed + static_cast<uint64_t>(site.depth));
+    const SiteTokens& tokens = run.tokens[static_cast<size_t>(site.depth)];
     std::array<Tensor, 3> x;
     for (size_t i = 0; i < 3; ++i) {
-      const Tensor& one = i == 0 ? p.q : i == 1 ? p.k : p.v;
+      const Tensor one = there(i == 0 ? p.q : i == 1 ? p.k : p.v, i == 0 ? tokens.query : tokens.key, site, context);
       watched.push_back(x[i] = tape.watch(to(one, dtype)));
     }
-    const SiteTokens& tokens = run.tokens[static_cast<size_t>(site.depth)];
-    const Rotary rotary = run.sites.front().kind == AttentionKind::joint ? rotary_of(tokens, site.head_dim) : Rotary{};
-    done.outs.push_back(attend(site, tokens, x[0], x[1], x[2], context, rotary));
+    done.outs.push_back(attend(site, tokens, x[0], x[1], x[2], context, rotary_at(run, site)));
   }
   for (const std::string& name : capture_names(plan)) {
     for (const AttentionMap& map : captures.at(name)) done.maps.push_back(map.values);

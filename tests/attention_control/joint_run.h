@@ -39,7 +39,9 @@ inline RunShape joint_run(Joint like, const std::vector<std::string>& prompts = 
   const TokenSegment text{.name = "text", .frames = 1, .height = 1, .width = run.members[0].words.length};
   const auto site = [&](const std::string& name, AttentionKind kind, const TokenLayout& both) {
     const int depth = static_cast<int>(run.sites.size());
-    run.sites.push_back({.name = name, .kind = kind, .depth = depth, .heads = 2, .head_dim = 8, .scale = 0});
+    AttentionSite at{.name = name, .kind = kind, .depth = depth, .heads = 2, .head_dim = 8, .scale = 0};
+    if (kind == AttentionKind::joint) at.streams = {{.segment = "text", .token_flops = 6000, .row_flops = 3000}};
+    run.sites.push_back(at);
     run.tokens.push_back({both, both});
   };
   if (like == Joint::sd3) {

@@ -77,6 +77,8 @@ const std::vector<std::pair<std::string, std::string>> joint_settings{
      "{prompts: [a red cat and a blue dog, a green cat and a small dog], reference_gain: {shift: 0.5, scale: 0.8}}"},
     {"style_aligned", "{prompts: [a red cat and a blue dog, a green cat and a small dog], share: {mode: full}}"},
     {"tgate", "{gate_step: 4, warm_up: 1, fi_interval: 2}"},
+    {"tgate", "{gate_step: 4, sp_interval: 1, text: freeze}"},
+    {"tgate", "{gate_step: 4, sp_interval: 1, anchor: cond, text: partial}"},
     {"spotlight", "{words: cat, dim: 0.3}"}};
 
 // A method of the registry or, without settings, a random edit.

@@ -45,9 +45,10 @@ const std::vector<std::string> models{"sd3", "sd3_no_t5", "flux"};
 TEST(JointMethods, ZeroStrengthIsThePlainRunBitForBit) {
   for (const std::string& model : models) {
     const std::vector<float> plain = run(model, "").latents.to_vector();
-    for (const char* method :
-         {"attend_and_excite: {subject_tokens: [cat, hat], scale: 0}",
-          "a_star: {concept_tokens: [cat, hat], step_size: {scale: 0}}", "perturbed_attention: {scale: 0}"})
+    for (const char* method : {"attend_and_excite: {subject_tokens: [cat, hat], scale: 0}",
+                               "a_star: {concept_tokens: [cat, hat], step_size: {scale: 0}}",
+                               "perturbed_attention: {scale: 0}", "tgate: {gate_step: 4, sp_interval: 1, text: freeze}",
+                               "tgate: {gate_step: 4, sp_interval: 1, text: partial}"})
       EXPECT_EQ(with(model, method).latents.to_vector(), plain) << model << " " << method;
   }
 }
@@ -109,9 +110,10 @@ std::string refusal(const std::string& model, const std::string& methods) {
 // Each method with T-GATE, perturbed attention and StyleAligned: it runs, whatever the order, or is refused with a
 // reason.
 TEST(JointMethods, ComposeOrAreRefusedWithAReason) {
-  const std::vector<std::string> others{"tgate: {gate_step: 3, warm_up: 0, sp_interval: 2}",
-                                        "tgate: {gate_step: 3, sp_interval: 1}", "perturbed_attention: {scale: 2}",
-                                        "style_aligned: {prompts: [a cat, a cat and hat]}"};
+  const std::vector<std::string> others{
+      "tgate: {gate_step: 3, warm_up: 0, sp_interval: 2}", "tgate: {gate_step: 3, sp_interval: 1}",
+      "tgate: {gate_step: 2, sp_interval: 1, text: freeze}", "perturbed_attention: {scale: 2}",
+      "style_aligned: {prompts: [a cat, a cat and hat]}"};
   int composed = 0, refused = 0;
   for (const std::string& method :
        {std::string("attend_and_excite: {subject_tokens: [cat], scale: 2}"),
@@ -133,6 +135,57 @@ TEST(JointMethods, ComposeOrAreRefusedWithAReason) {
   std::printf("  %d composed, %d refused\n", composed, refused);
   EXPECT_GE(composed, 30);
   EXPECT_GE(refused, 10);
+}
+
+const std::string gate = "tgate: {gate_step: 2, sp_interval: 1, text: ";
+
+// The text's tokens are gone behind the gate. Perturbed attention ends there with guidance, or goes on with it where
+// the keys are held; StyleAligned's edits hold beside keys that are held, and cannot beside a part of the softmax.
+TEST(JointMethods, TextThatIsLeftOutComposesOrIsRefused) {
+  const std::string pag = ", perturbed_attention: {scale: 2}", styled = ", " + style + "}";
+  for (const std::string& model : models) {
+    for (const std::string text : {"freeze", "partial"}) {
+      const Tensor both = with(model, gate + text + "}" + pag).latents;
+      EXPECT_GT(testing::error_over_std(both, with(model, gate + text + "}").latents), 1e-3) << model << " " << text;
+      EXPECT_GT(testing::error_over_std(both, with(model, gate + "compute}" + pag).latents), 1e-3) << model << text;
+    }
+    const Tensor guided = with(model, gate + "freeze, drop_guidance: false}" + pag).latents;
+    EXPECT_GT(testing::error_over_std(guided, with(model, gate + "freeze}" + pag).latents), 1e-3) << model;
+    const std::string no_pag = refusal(model, gate + "partial, drop_guidance: false}" + pag);
+    EXPECT_NE(no_pag.find("perturbed_attention"), std::string::npos) << no_pag;
+    EXPECT_NE(no_pag.find("holds their part of the softmax in their place"), std::string::npos) << no_pag;
+
+    const RunResult set = with(model, gate + "freeze}" + styled);
+    EXPECT_GT(testing::error_over_std(set.latents, with(model, gate + "compute}" + styled).latents), 1e-3) << model;
+    // The reference picture is what it would be alone.
+    const RunResult alone = run(model, "prompt: [a cat, a dog]\nattention: [ " + gate + "freeze} ]\n");
+    EXPECT_EQ(row(set, 0), row(alone, 0)) << model;
+    const std::string no_style = refusal(model, gate + "partial}" + styled);
+    EXPECT_NE(no_style.find("style_aligned"), std::string::npos) << no_style;
+    EXPECT_NE(no_style.find("keys held"), std::string::npos) << no_style;
+  }
+}
+
+TEST(JointMethods, TextThatIsLeftOutNeedsAStreamOfItsOwn) {
+  Model unet(std::string(HEDDLE_FIXTURES) + "/methods/models/sd1", DType::f32);
+  for (const int gate_step : {2, 9}) {
+    const std::string text = "heddle: 1\nmodel: sd1\nprompt: a cat\nsize: [32, 32]\nsampler: {steps: 4}\n" +
+                             std::string("attention:\n  - tgate: {gate_step: ") + std::to_string(gate_step) +
+                             ", text: freeze}\n";
+    try {
+      generate(preset_from_yaml(parse_yaml(text, "test"), {.methods = method_names()}), "test.yaml", unet, {});
+      ADD_FAILURE() << "not refused";
+    } catch (const Error& e) {
+      EXPECT_EQ(e.code(), ErrorCode::usage);
+      EXPECT_STREQ(
+          e.what(),
+          "[test:7 attention[0].tgate text] wanted compute, on a network that has no stream of text tokens beside the "
+          "image's; got freeze; try leaving it out: cross-attention is reused behind the gate in any case");
+    }
+  }
+  EXPECT_NE(
+      refusal("sd3", "tgate: {gate_step: 2, fi_interval: 2, text: partial}").find("got partial; try fi_interval: 1"),
+      std::string::npos);
 }
 
 // What the words share is the attention that does not go to start and end tokens; reading changes nothing.

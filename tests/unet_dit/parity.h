@@ -10,7 +10,9 @@
 #include <vector>
 
 #include "attention_control/plan/attend.h"
+#include "attention_control/plan/explain.h"
 #include "io/safetensors.h"
+#include "kernels/core/flops.h"
 #include "kernels/core/tape.h"
 #include "tests/support/compare.h"
 #include "tests/support/network.h"
@@ -54,6 +56,66 @@ void expect_bf16_parity(const Network& network, const std::string& folder, const
   AttentionContext context;
   EXPECT_LE(error_over_std(run(network, io.at("hidden_states"), io, context), io.at("expected.sample")),
             3 * error_over_std(io.at("expected.bf16"), io.at("expected.sample")));
+}
+
+// Its text kept at one step and left out at the next, from each joint site on: with the same input nothing changes but
+// the work, by as much as the sites state.
+template <class Network, class Run>
+void expect_text_left_out(Network& network, const std::string& folder, const std::vector<SiteTokens>& tokens,
+                          const Run& run) {
+  TensorMap io = read_safetensors(folder + "/io.safetensors");
+  io.erase("skip_layers");  // blocks that do not run keep nothing
+  const Tensor x = io.at("hidden_states");
+  RunShape shape{.sites = network.sites(), .tokens = tokens, .members = {{}}, .guided = false, .steps = 2};
+  shape.pictures = x.dim(0);
+  const auto counted = [&](AttentionContext& context, Tensor& out) {
+    const int64_t before = flops_counted();
+    out = run(network, x, io, context);
+    return flops_counted() - before;
+  };
+  AttentionContext nothing;
+  Tensor plain;
+  const int64_t plain_flops = counted(nothing, plain);
+  for (const AttentionSite& first : network.sites()) {
+    for (const Held held : {Held::keys, Held::part}) {
+      if (first.stream("text") == nullptr) continue;
+      SCOPED_TRACE(first.name + (held == Held::keys ? " keys" : " part"));
+      PlanBuilder builder(shape);
+      builder.speaks("gate", "p.yaml:1", "");
+      for (const SiteScope& site : builder.sites({.kinds = {AttentionKind::joint}, .names = {}, .text = "joint"})) {
+        if (site.site().depth < first.depth) continue;
+        site.during({0, 1}).declare(Keep{.slot = "s", .text = "", .held = held, .segment = "text"});
+        site.during({1})
+            .passes({Pass::denoise})
+            .declare(Reuse{.slot = "s", .absorbs = {}, .held = held, .segment = "text"});
+      }
+      const CompiledPlan plan = compile(builder);
+      Bank bank;
+      AttentionContext context{.moment = {.step = 0, .steps = 2},
+                               .lanes = {{.name = "cond", .begin = 0, .end = x.dim(0)}},
+                               .plan = &plan,
+                               .captures = nullptr,
+                               .bank = &bank};
+      Tensor kept, left_out;
+      int64_t flops = counted(context, kept);
+      EXPECT_EQ(kept.to_vector(), plain.to_vector());
+      EXPECT_EQ(bank.bytes(), totals(plan).kept_bytes);
+      context.moment.step = 1;
+      flops += counted(context, left_out);
+      EXPECT_LE(error_over_std(left_out, plain), 2e-5);
+      EXPECT_EQ(flops - 2 * plain_flops, totals(plan).extra_flops);
+      EXPECT_LT(totals(plan).extra_flops, 0);
+
+      std::vector<Tensor> gradients;
+      for (const bool checkpointing : {true, false}) {
+        network.set_checkpointing(checkpointing);
+        Tape tape;
+        const Tensor watched = tape.watch(x);
+        gradients.push_back(tape.gradient(run(network, watched, io, context), watched, io.at("cotangent")));
+      }
+      EXPECT_LE(error_over_std(gradients[0], gradients[1]), 1e-5);
+    }
+  }
 }
 
 // Every key of the configuration given values of other types and sizes: read, or refused as input.

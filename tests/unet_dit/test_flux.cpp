@@ -39,6 +39,14 @@ TEST_P(FluxParity, Bf16IsNoWorseThanThreeTimesTorch) {
   testing::expect_bf16_parity(*load(GetParam(), DType::bf16), folder_of("flux/" + GetParam()), run);
 }
 
+TEST_P(FluxParity, TextIsLeftOutWhereAPlanHoldsIt) {
+  const auto network = load(GetParam(), DType::f32);
+  const TensorMap io = read_safetensors(folder_of("flux/" + GetParam()) + "/io.safetensors");
+  const int64_t images = io.at("hidden_states").dim(1);
+  testing::expect_text_left_out(*network, folder_of("flux/" + GetParam()),
+                                network->site_tokens(2, 2 * images, io.at("encoder_hidden_states").dim(1)), run);
+}
+
 INSTANTIATE_TEST_SUITE_P(Fixtures, FluxParity, ::testing::ValuesIn(testing::fixtures_in("flux")),
                          [](const auto& info) { return info.param; });
 

@@ -39,6 +39,14 @@ TEST_P(SD3Parity, Bf16IsNoWorseThanThreeTimesTorch) {
   testing::expect_bf16_parity(*load(GetParam(), DType::bf16), folder_of("sd3/" + GetParam()), run);
 }
 
+TEST_P(SD3Parity, TextIsLeftOutWhereAPlanHoldsIt) {
+  const auto network = load(GetParam(), DType::f32);
+  const TensorMap io = read_safetensors(folder_of("sd3/" + GetParam()) + "/io.safetensors");
+  const Tensor& x = io.at("hidden_states");
+  testing::expect_text_left_out(*network, folder_of("sd3/" + GetParam()),
+                                network->site_tokens(x.dim(2), x.dim(3), io.at("encoder_hidden_states").dim(1)), run);
+}
+
 INSTANTIATE_TEST_SUITE_P(Fixtures, SD3Parity, ::testing::ValuesIn(testing::fixtures_in("sd3")),
                          [](const auto& info) { return info.param; });
 

@@ -56,28 +56,6 @@ TEST(AttentionReference, EqualsTheOracle) {
   }
 }
 
-TEST(AttentionReference, RewritesTheMapBeforeItMeetsV) {
-  const AttentionCase test{.batch = 1, .heads = 2, .queries = 9, .keys = 7, .dim = 8, .value_dim = 8};
-  const std::vector<Array> qkv = testing::inputs_of(test, DType::f32);
-  Tape tape;
-  std::vector<Tensor> x;
-  for (const Array& a : qkv) x.push_back(tape.watch(testing::to_tensor(a, DType::f32)));
-  const ReferenceResult plain = attention_reference(x[0], x[1], x[2], {});
-  Tensor seen;
-  const ReferenceResult doubled = attention_reference(x[0], x[1], x[2], {}, [&](const Tensor& map) {
-    seen = map;
-    return scale(map, 2);
-  });
-  EXPECT_EQ(seen.shape(), (Shape{1, 2, 9, 7}));
-  EXPECT_EQ(doubled.map.to_vector(), plain.map.to_vector());
-  expect_close(test, "doubled", DType::f32, testing::to_array(doubled.out), testing::to_array(scale(plain.out, 2)),
-               1e-6);
-  const Tensor want = tape.gradient(scale(plain.out, 2), x[0], {}, Tape::Graph::keep);
-  const Tensor got = tape.gradient(doubled.out, x[0]);
-  expect_close(test, "doubled vjp", DType::f32, testing::to_array(got), testing::to_array(want), 1e-6);
-  EXPECT_THROW(attention_reference(x[0], x[1], x[2], {}, [](const Tensor& map) { return slice(map, 3, 0, 2); }), Error);
-}
-
 // Columns of the fused kernel are columns of the reference's map, and so are their gradients.
 TEST(AttentionReference, ColumnsAreTheMaps) {
   AttentionCase test{.batch = 2, .heads = 2, .queries = 70, .keys = 30, .dim = 40, .value_dim = 8};
