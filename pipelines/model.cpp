@@ -74,7 +74,9 @@ void Model::open_loras(const std::vector<LoraSettings>& loras, const std::string
   for (const LoraSettings& l : loras) {
     loras_.push_back(
         {std::make_unique<LoraFile>(find_beside(l.file, beside)), l.weight, l.text_weight.value_or(l.weight)});
-    const LoraFile& file = *loras_.back().file;
+    LoraFile& file = *loras_.back().file;
+    // To kohya's scripts T5 is the third text encoder of FLUX, too.
+    if (family_ == Family::flux) file.reassign(LoraPart::text_encoder_3, LoraPart::text_encoder_2);
     const bool second = !file.layers(LoraPart::text_encoder_2).empty() && family_ == Family::sd;
     const bool third = !file.layers(LoraPart::text_encoder_3).empty() && t5_index_ != "_3";
     if (second || third)
