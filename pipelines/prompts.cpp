@@ -1,5 +1,6 @@
 // What a run tells its network in each branch of guidance.
 #include "kernels/core/error.h"
+#include "kernels/ops/view.h"
 #include "pipelines/generation.h"
 
 namespace heddle {
@@ -17,7 +18,18 @@ std::vector<std::string> per_picture(const std::vector<std::string>& texts, cons
   return out;
 }
 
+// Rows of pictures; nothing of what was not encoded.
+TextStates rows_between(const TextStates& all, int64_t begin, int64_t end) {
+  const auto cut = [&](const Tensor& x) { return x.defined() ? slice(x, 0, begin, end) : x; };
+  return {cut(all.text), cut(all.pooled)};
+}
+
 }  // namespace
+
+const std::string& Generation::source_prompt() const {
+  const bool follows = preset_.source->prompt.empty() && control_.prompts();
+  return follows ? preset_.prompt.values.front() : preset_.source->prompt;
+}
 
 void Generation::encode_prompts() {
   TextRequest request{
@@ -26,7 +38,17 @@ void Generation::encode_prompts() {
   const DenoiserTraits& traits = model_.traits();
   const bool guided_inversion = preset_.inversion && preset_.inversion->guidance.value_or(0) > 1;
   request.guided = guidance_.scale > 1 || guided_inversion || !preset_.attention.empty();
-  const EncodedText text = encode_text(model_, request);
+  // The source of an edit is one row more, so that its text is as long as the run's: methods share tokens of both.
+  if (preset_.task == Task::edit) {
+    request.prompts.push_back(source_prompt());
+    if (request.negatives) request.negatives->push_back(preset_.negative.values.front());
+  }
+  const EncodedText all = encode_text(model_, request);
+  const EncodedText text{rows_between(all.cond, 0, pictures_), rows_between(all.uncond, 0, pictures_)};
+  if (preset_.task == Task::edit) {
+    source_text_ = {rows_between(all.cond, pictures_, pictures_ + 1),
+                    rows_between(all.uncond, pictures_, pictures_ + 1)};
+  }
   cond_.text = text.cond.text;
   uncond_.text = text.uncond.text;
   if (traits.pooled) {
