@@ -38,6 +38,7 @@ class Generation {
   void read_noise();
   const std::string& source_prompt() const;
   void encode_prompts();
+  void check_sizes() const;
   void tell_sizes();
   Tensor told_guidance(double guidance, int64_t rows);
   void make_network();
