@@ -37,6 +37,15 @@ TEST(GgufT5, StatesAreThoseOfTheDequantisedWeights) {
   }
 }
 
+TEST(GgufT5, ItsTableOfTokensIsAdaptedToo) {
+  const std::string path = ::testing::TempDir() + "heddle_t5_table.safetensors";
+  write_safetensors(path, {{"text_encoder_3.shared.lora_A.weight", Tensor::full({1, 256}, 1)},
+                           {"text_encoder_3.shared.lora_B.weight", Tensor::full({60, 1}, 1)}});
+  const LoraFile file(path);
+  const Tensor ids = read_safetensors(fixtures + "t5_io.safetensors").at("input_ids");
+  EXPECT_GE(testing::error_over_std(states("t5", ids, {{&file, 1}}), states("t5", ids)), 1e-2);
+}
+
 TEST(GgufT5, ItsConfigurationIsRead) {
   const ComponentSource gated = open_component(fixtures + "t5.gguf"),
                         plain = open_component(fixtures + "t5_plain.gguf");

@@ -68,17 +68,45 @@ TEST(Checkpoint, SchedulesFollowTheFamily) {
     shapes.insert(more.begin(), more.end());
     return json::parse(CheckpointFile(std::make_shared<ShapesOnly>(shapes)).scheduler_text());
   };
-  EXPECT_EQ(schedule("sd1")["prediction_type"], "epsilon");
+  // As the published scheduler_config.json say, without what no solver reads.
+  const json diffusion{{"num_train_timesteps", 1000},
+                       {"beta_start", 0.00085},
+                       {"beta_end", 0.012},
+                       {"beta_schedule", "scaled_linear"},
+                       {"steps_offset", 1}};
+  const auto expect = [&](const std::string& name, const json& base, const json& more) {
+    json wanted = base;
+    wanted.update(more);
+    EXPECT_EQ(schedule(name), wanted) << name;
+  };
+  expect("sd1", diffusion,
+         {{"_class_name", "PNDMScheduler"},
+          {"set_alpha_to_one", false},
+          {"skip_prk_steps", true},
+          {"prediction_type", "epsilon"}});
+  expect("sd2", diffusion,
+         {{"_class_name", "DDIMScheduler"},
+          {"set_alpha_to_one", false},
+          {"clip_sample", false},
+          {"prediction_type", "v_prediction"}});
+  expect("sdxl", diffusion,
+         {{"_class_name", "EulerDiscreteScheduler"}, {"timestep_spacing", "leading"}, {"prediction_type", "epsilon"}});
+  const json flow{{"_class_name", "FlowMatchEulerDiscreteScheduler"}, {"num_train_timesteps", 1000}};
+  expect("sd3", flow, {{"shift", 3}});
+  expect("flux_schnell", flow, {{"shift", 1}});
+  expect("flux_dev", flow,
+         {{"shift", 3},
+          {"use_dynamic_shifting", true},
+          {"base_shift", 0.5},
+          {"max_shift", 1.15},
+          {"base_image_seq_len", 256},
+          {"max_image_seq_len", 4096}});
   EXPECT_EQ(schedule("sd1_inpaint")["_class_name"], "PNDMScheduler");
-  EXPECT_EQ(schedule("sd2")["prediction_type"], "v_prediction");
-  EXPECT_EQ(schedule("sdxl")["_class_name"], "EulerDiscreteScheduler");
   EXPECT_EQ(schedule("sdxl_refiner")["_class_name"], "EulerDiscreteScheduler");
   EXPECT_EQ(schedule("sdxl", {{"v_pred", {0}}})["prediction_type"], "v_prediction");
   EXPECT_TRUE(schedule("sdxl", {{"ztsnr", {0}}})["rescale_betas_zero_snr"]);
   EXPECT_FALSE(schedule("sdxl").contains("rescale_betas_zero_snr"));
   EXPECT_EQ(schedule("sd35_large")["shift"], 3);
-  EXPECT_EQ(schedule("flux_dev")["use_dynamic_shifting"], true);
-  EXPECT_EQ(schedule("flux_schnell")["shift"], 1);
 }
 
 // SD2's base model alone ended its training at step 875000.
@@ -92,6 +120,19 @@ TEST(Checkpoint, TheStepOfTrainingTellsSd2sBaseModel) {
                              {"global_step", Tensor::from(std::vector<int64_t>{step}, {1})}});
     EXPECT_EQ(json::parse(CheckpointFile(path).scheduler_text())["prediction_type"], prediction);
   }
+}
+
+// SD3 asks its first encoder for a projection; files leave it out, for it is the identity.
+TEST(Checkpoint, AProjectionThatIsLeftOutIsTheIdentity) {
+  const std::string text = "text_encoders.clip_l.transformer.text_model.", layer = text + "encoder.layers.0.";
+  const CheckpointFile file(std::make_shared<ShapesOnly>(
+      std::map<std::string, Shape>{{"model.diffusion_model.joint_blocks.0.x_block.attn.qkv.weight", {6, 2}},
+                                   {text + "embeddings.token_embedding.weight", {50, 3}},
+                                   {text + "embeddings.position_embedding.weight", {77, 3}},
+                                   {layer + "mlp.fc1.weight", {12, 3}}}));
+  const ComponentSource encoder = file.open("text_encoder");
+  EXPECT_EQ(encoder.weights->take("text_projection.weight", {3, 3}).to_vector(),
+            (std::vector<float>{1, 0, 0, 0, 1, 0, 0, 0, 1}));
 }
 
 TEST(Checkpoint, T5IsReadOnItsOwn) {
