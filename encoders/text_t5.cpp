@@ -59,11 +59,16 @@ std::string two_digits(int64_t n) {
 }
 
 // Files hold the table under one of two names, or twice.
-Tensor take_tokens(const Scope& scope, const Shape& shape) {
+QuantizedMatrix take_tokens(const Scope& scope, const Shape& shape) {
   const Scope shared = scope / "shared", tied = scope / "encoder" / "embed_tokens";
-  const Tensor tokens = (shared.has("weight") || !tied.has("weight") ? shared : tied).take("weight", shape);
-  if (shared.has("weight") && tied.has("weight")) tied.take("weight", shape);
-  return tokens;
+  const bool is_shared = shared.has("weight") || !tied.has("weight");
+  const Scope& named = is_shared ? shared : tied;
+  const auto quantized = named.take_quantized("weight", shape);
+  const bool as_stored = quantized && quantized->beside.empty();  // an adapted table is made whole
+  const Tensor tokens = as_stored ? Tensor() : named.take("weight", shape);
+  if (is_shared && tied.has("weight")) tied.take("weight", shape);
+  if (as_stored) return quantized->matrix;
+  return QuantizedMatrix::of(tokens.dtype() == DType::i64 ? to(tokens, DType::f32) : tokens);
 }
 
 }  // namespace

@@ -60,7 +60,7 @@ class T5Text {
   T5TextConfig config_;
   std::vector<AttentionSite> sites_;
   std::vector<Layer> layers_;
-  Tensor tokens_;  // as stored, borrowed: only the rows of ids in use enter memory
+  QuantizedMatrix tokens_;  // as stored, borrowed: only the rows of ids in use enter memory
   Tensor final_norm_;
   DType dtype_;
 };

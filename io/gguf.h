@@ -26,7 +26,7 @@ class GgufFile final : public TensorFile {
   const std::string& path() const override { return map_->path(); }
   const std::map<std::string, Shape>& shapes() const override { return shapes_; }
   const std::map<std::string, GgufTensor>& tensors() const { return tensors_; }
-  const std::string& architecture() const { return architecture_; }  // general.architecture: "flux", "sd3"
+  const std::string& architecture() const { return architecture_; }  // general.architecture: "flux", "sd3", "t5encoder"
 
   // F32, F16 and BF16 borrowed, quantised ones as f32.
   Tensor read(const std::string& name) const override;

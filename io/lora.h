@@ -33,6 +33,8 @@ class LoraFile {
   const std::string& path() const { return path_; }
   // Layers of a part by name: dotted as in the network, or with "_" throughout where kohya wrote them.
   const std::map<std::string, LoraLayer>& layers(LoraPart part) const;
+  // Layers of one part are meant for another. Error(input) where that has one of the same name.
+  void reassign(LoraPart from, LoraPart to);
 
  private:
   std::string path_;

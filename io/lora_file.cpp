@@ -187,4 +187,14 @@ const std::map<std::string, LoraLayer>& LoraFile::layers(LoraPart part) const {
   return found == parts_.end() ? none : found->second;
 }
 
+void LoraFile::reassign(LoraPart from, LoraPart to) {
+  auto moved = parts_.extract(from);
+  if (!moved) return;
+  auto& layers = parts_[to];
+  layers.merge(moved.mapped());
+  if (moved.mapped().empty()) return;
+  const auto& [name, twice] = *moved.mapped().begin();
+  fail(ErrorCode::input, twice.written, "each layer once", "another one at " + layers.at(name).written);
+}
+
 }  // namespace heddle

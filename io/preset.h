@@ -61,10 +61,12 @@ struct TextSettings {
   static Params<TextSettings> params();
 };
 
-// SDXL's micro-conditioning; what is not given follows from `size`.
+// SDXL's micro-conditioning; sizes that are not given follow from `size`. Its refiner is told a score in place of the
+// target size.
 struct SdxlSettings {
   std::optional<WidthHeight> original_size, crop, target_size;
   std::optional<WidthHeight> negative_original_size, negative_crop, negative_target_size;
+  std::optional<double> aesthetic_score, negative_aesthetic_score;  // 6 and 2.5
   static Params<SdxlSettings> params();
 };
 

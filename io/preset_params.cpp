@@ -117,7 +117,11 @@ Params<SdxlSettings> SdxlSettings::params() {
           opt("target_size", &S::target_size, pixels, "size it was trained at, [width, height]"),
           opt("negative_original_size", &S::negative_original_size, pixels, "the same for the negative prompt"),
           opt("negative_crop", &S::negative_crop, pixels, "the same for the negative prompt"),
-          opt("negative_target_size", &S::negative_target_size, pixels, "the same for the negative prompt")};
+          opt("negative_target_size", &S::negative_target_size, pixels, "the same for the negative prompt"),
+          opt("aesthetic_score", &S::aesthetic_score, range(0, 10),
+              "how well people would rate the picture (refiner); without it 6"),
+          opt("negative_aesthetic_score", &S::negative_aesthetic_score, range(0, 10),
+              "the same for the negative prompt; without it 2.5")};
 }
 
 Params<VaeSettings> VaeSettings::params() {

@@ -129,11 +129,20 @@ EncodedText encode_text(Model& model, const TextRequest& request) {
   return out;
 }
 
-Tensor time_ids(const WidthHeight& original, const WidthHeight& crop, const WidthHeight& target, int64_t rows) {
-  const float values[] = {static_cast<float>(original[1]), static_cast<float>(original[0]),
-                          static_cast<float>(crop[1]),     static_cast<float>(crop[0]),
-                          static_cast<float>(target[1]),   static_cast<float>(target[0])};
-  return repeat(Tensor::from(std::span<const float>(values), {1, 6}), 0, rows);
+Tensor time_ids(const MicroConditioning& told, int64_t rows) {
+  std::vector<float> values;
+  const auto add = [&](const WidthHeight& pair) {
+    values.push_back(static_cast<float>(pair[1]));
+    values.push_back(static_cast<float>(pair[0]));
+  };
+  add(told.original);
+  add(told.crop);
+  if (told.aesthetic_score) {
+    values.push_back(static_cast<float>(*told.aesthetic_score));
+  } else {
+    add(told.target);
+  }
+  return repeat(Tensor::from(std::span<const float>(values), {1, static_cast<int64_t>(values.size())}), 0, rows);
 }
 
 Tensor embed_guidance(double guidance, int64_t dim, int64_t rows) {

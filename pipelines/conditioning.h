@@ -32,8 +32,13 @@ struct EncodedText {
 // Each distinct text is encoded once. Error(usage) as the tokenizers, PromptOptions and check_text_settings say.
 EncodedText encode_text(Model& model, const TextRequest& request);
 
-// SDXL's sizes as the network reads them: original height and width, crop top and left, target height and width.
-Tensor time_ids(const WidthHeight& original, const WidthHeight& crop, const WidthHeight& target, int64_t rows);
+// SDXL's sizes as the network reads them: original height and width, crop top and left, then target height and width
+// or, of the refiner, the aesthetic score.
+struct MicroConditioning {
+  WidthHeight original, crop, target;
+  std::optional<double> aesthetic_score = std::nullopt;  // in place of `target`
+};
+Tensor time_ids(const MicroConditioning& told, int64_t rows);  // [rows,6] or [rows,5]
 
 // The guidance of distilled models as a vector (Meng et al. 2023; LCM): sinusoids of 1000 (guidance - 1). [rows,dim]
 Tensor embed_guidance(double guidance, int64_t dim, int64_t rows);

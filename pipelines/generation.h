@@ -36,7 +36,9 @@ class Generation {
   void resolve();
   void lay_out_steps();
   void read_noise();
+  const std::string& source_prompt() const;
   void encode_prompts();
+  void check_sizes() const;
   void tell_sizes();
   Tensor told_guidance(double guidance, int64_t rows);
   void make_network();
@@ -74,6 +76,7 @@ class Generation {
   Guidance guidance_;
   Control control_;
   Conditioning cond_, uncond_;  // one row a picture
+  EncodedText source_text_;     // of task edit: one row
   std::optional<GuidedNetwork> network_;
   WordMaps* word_maps_ = nullptr;  // owned by control_
   int begin_ = 0;

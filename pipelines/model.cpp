@@ -34,15 +34,17 @@ Family family_of(const ModelFiles& files) {
        name, nearest_word(name, names));
 }
 
-bool two_clip_encoders(Family family) {
-  return family == Family::sdxl || family == Family::sd3;
-}
-
 }  // namespace
 
 Model::Model(ModelFiles files, DType compute, const std::vector<LoraSettings>& loras, const std::string& beside)
     : files_(std::move(files)), compute_(compute), family_(family_of(files_)) {
-  if (family_ == Family::sdxl) zeros_for_no_negative_ = files_.zeros_for_empty_prompt();
+  const bool second_alone = family_ == Family::sdxl && files_.lacks_first_encoder();
+  if (!second_alone) clip_indices_.emplace_back("");
+  if (family_ == Family::sdxl || family_ == Family::sd3) clip_indices_.emplace_back("_2");
+  if (family_ == Family::sdxl) {
+    zeros_for_no_negative_ = files_.zeros_for_empty_prompt();
+    tells_aesthetic_score_ = files_.requires_aesthetic_score();
+  }
   if (family_ == Family::flux) t5_index_ = "_2";
   if (family_ == Family::sd3 && files_.has("text_encoder_3")) t5_index_ = "_3";
   require_components();
@@ -55,16 +57,13 @@ std::unique_ptr<Model> Model::of(const Preset& preset, const std::string& preset
 }
 
 void Model::require_components() const {
-  std::vector<std::string> texts{""}, networks{denoiser_folder(family_), "vae"};
-  if (two_clip_encoders(family_)) texts.emplace_back("_2");
+  std::vector<std::string> texts = clip_indices_, networks{denoiser_folder(family_), "vae"};
   if (has_t5()) texts.push_back(t5_index_);
   for (const std::string& index : texts) networks.push_back("text_encoder" + index);
   files_.require_known(networks);
   for (const std::string& component : networks) {
-    if (files_.has(component)) continue;
-    fail(ErrorCode::input, files_.where(), "a component " + component, "none",
-         family_ == Family::sdxl && component == "text_encoder_2" ? "a base model: refiners have one text encoder only"
-                                                                  : files_.how_to_give(component));
+    if (!files_.has(component))
+      fail(ErrorCode::input, files_.where(), "a component " + component, "none", files_.how_to_give(component));
   }
   for (const std::string& index : texts) files_.tokenizer("tokenizer" + index);
   files_.scheduler_where();
@@ -74,10 +73,13 @@ void Model::open_loras(const std::vector<LoraSettings>& loras, const std::string
   for (const LoraSettings& l : loras) {
     loras_.push_back(
         {std::make_unique<LoraFile>(find_beside(l.file, beside)), l.weight, l.text_weight.value_or(l.weight)});
-    const LoraFile& file = *loras_.back().file;
+    LoraFile& file = *loras_.back().file;
+    // To kohya's scripts T5 is the third text encoder of FLUX, too.
+    if (family_ == Family::flux) file.reassign(LoraPart::text_encoder_3, LoraPart::text_encoder_2);
+    const bool first = !file.layers(LoraPart::text_encoder).empty() && !clip_indices_.front().empty();
     const bool second = !file.layers(LoraPart::text_encoder_2).empty() && family_ == Family::sd;
     const bool third = !file.layers(LoraPart::text_encoder_3).empty() && t5_index_ != "_3";
-    if (second || third)
+    if (first || second || third)
       fail(ErrorCode::input, file.path(), "a LoRA for this model's text encoders", "layers of one that it has not",
            "a LoRA made for this kind of model");
   }
@@ -93,8 +95,8 @@ PartLoras Model::loras_of(LoraPart part) const {
 const std::vector<ClipTokenizer>& Model::tokenizers() {
   const std::lock_guard lock(mutex_);
   if (tokenizers_.empty()) {
-    tokenizers_.push_back(ClipTokenizer::load(files_.tokenizer("tokenizer")));
-    if (two_clip_encoders(family_)) tokenizers_.push_back(ClipTokenizer::load(files_.tokenizer("tokenizer_2")));
+    for (const std::string& index : clip_indices_)
+      tokenizers_.push_back(ClipTokenizer::load(files_.tokenizer("tokenizer" + index)));
   }
   return tokenizers_;
 }
@@ -102,11 +104,10 @@ const std::vector<ClipTokenizer>& Model::tokenizers() {
 const std::vector<std::unique_ptr<ClipText>>& Model::text_encoders() {
   const std::lock_guard lock(mutex_);
   if (text_encoders_.empty()) {
-    text_encoders_.push_back(load_component<ClipText, ClipTextConfig>(files_.open("text_encoder"), compute_,
-                                                                      loras_of(LoraPart::text_encoder)));
-    if (two_clip_encoders(family_)) {
-      text_encoders_.push_back(load_component<ClipText, ClipTextConfig>(files_.open("text_encoder_2"), compute_,
-                                                                        loras_of(LoraPart::text_encoder_2)));
+    for (const std::string& index : clip_indices_) {
+      const LoraPart part = index.empty() ? LoraPart::text_encoder : LoraPart::text_encoder_2;
+      text_encoders_.push_back(
+          load_component<ClipText, ClipTextConfig>(files_.open("text_encoder" + index), compute_, loras_of(part)));
     }
   }
   return text_encoders_;

@@ -32,7 +32,10 @@ class Model {
   // SDXL: no negative prompt stands for zeros instead of the empty text.
   bool zeros_for_no_negative() const { return zeros_for_no_negative_; }
 
-  // CLIP's: one tokenizer and encoder, or the two of SDXL and SD3.
+  // SDXL's refiner: told an aesthetic score in place of the target size.
+  bool tells_aesthetic_score() const { return tells_aesthetic_score_; }
+
+  // CLIP's: one tokenizer and encoder, or the two of SDXL and SD3, of its refiner the second.
   const std::vector<ClipTokenizer>& tokenizers();
   const std::vector<std::unique_ptr<ClipText>>& text_encoders();
   // T5's of SD3 and FLUX. SD3 may do without it.
@@ -62,8 +65,9 @@ class Model {
   DType compute_;
   std::vector<OpenLora> loras_;
   Family family_ = Family::sd;
+  std::vector<std::string> clip_indices_;  // what stands behind "tokenizer" and "text_encoder" of CLIP: "", "_2"
   std::string t5_index_;  // what stands behind "tokenizer" and "text_encoder" of T5: "_3" of SD3, "_2" of FLUX
-  bool zeros_for_no_negative_ = false;
+  bool zeros_for_no_negative_ = false, tells_aesthetic_score_ = false;
   std::mutex mutex_;
   std::vector<ClipTokenizer> tokenizers_;
   std::vector<std::unique_ptr<ClipText>> text_encoders_;

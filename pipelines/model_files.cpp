@@ -53,6 +53,9 @@ ModelFiles::ModelFiles(Paths paths) : paths_(std::move(paths)) {
   file_.emplace(paths_.model);
   where_ = paths_.model;
   pipeline_ = file_->pipeline();
+  // Of SDXL's two networks the class for pictures from pictures means the refiner, which knows the empty text.
+  requires_aesthetic_score_ = pipeline_ == "StableDiffusionXLImg2ImgPipeline";
+  zeros_for_empty_prompt_ = !requires_aesthetic_score_;
   if (pipeline_.empty()) {
     fail(ErrorCode::input, where_, "a model, or its denoiser alone",
          file_->components().front() + " without a denoiser", "a file with model.diffusion_model.*");
@@ -64,6 +67,7 @@ void ModelFiles::read_folder() {
   where_ = index.where();
   pipeline_ = index.get<std::string>("_class_name");
   zeros_for_empty_prompt_ = index.get_or<bool>("force_zeros_for_empty_prompt", true);
+  requires_aesthetic_score_ = index.get_or<bool>("requires_aesthetics_score", false);
   for (const std::string& key : index.keys()) {
     if (!index.has(key)) continue;            // null: not there
     const Json entry = index.get<Json>(key);  // [library, class]
@@ -94,6 +98,10 @@ void ModelFiles::require_known(const std::vector<std::string>& components) const
     if (!contains(components, name))
       fail(ErrorCode::usage, name, "components that " + pipeline_ + " has", path, nearest_word(name, components));
   }
+}
+
+bool ModelFiles::lacks_first_encoder() const {
+  return file_ ? requires_aesthetic_score_ : !contains(listed_, "tokenizer");
 }
 
 bool ModelFiles::has(const std::string& component) const {

@@ -34,6 +34,9 @@ class ModelFiles {
   const std::string& pipeline() const { return pipeline_; }  // diffusers' class
   const std::string& where() const { return where_; }        // what says so, for messages
   bool zeros_for_empty_prompt() const { return zeros_for_empty_prompt_; }
+  bool requires_aesthetic_score() const { return requires_aesthetic_score_; }
+  // As SDXL's refiner, which reads by the second text encoder alone.
+  bool lacks_first_encoder() const;
 
   bool has(const std::string& component) const;
   // The component of the model. Error(input) saying where it may be given.
@@ -55,7 +58,7 @@ class ModelFiles {
 
   Paths paths_;
   std::string pipeline_, where_;
-  bool zeros_for_empty_prompt_ = true;
+  bool zeros_for_empty_prompt_ = true, requires_aesthetic_score_ = false;
   std::vector<std::string> listed_;     // components that model_index.json names
   std::optional<CheckpointFile> file_;  // where the model is a file
 };

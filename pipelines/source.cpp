@@ -24,12 +24,6 @@ GuidedNetwork::Parts Generation::source_parts(int64_t rows) {
   const bool told = model_.traits().embeds_guidance();
   // Beside an embedded guidance that of the negative prompt is the run's, but of flows, which are inverted without.
   const double scale = !told ? guidance : schedule_->config.flow ? 1 : guidance_.scale;
-  const std::string& prompt = !preset_.source->prompt.empty() ? preset_.source->prompt
-                              : control_.prompts()            ? preset_.prompt.values.front()
-                                                              : "";
-  TextRequest request{.prompts = {prompt}, .negatives = {}, .settings = preset_.text, .guided = scale > 1};
-  if (!preset_.negative.values.empty()) request.negatives = {preset_.negative.values.front()};
-  const EncodedText text = encode_text(model_, request);
   const auto told_of = [&](const TextStates& states, const Conditioning& run) {
     const auto all = [&](const Tensor& one) { return one.defined() ? rows_of(one, rows) : one; };
     Conditioning out{.text = all(states.text)};
@@ -41,9 +35,9 @@ GuidedNetwork::Parts Generation::source_parts(int64_t rows) {
   return {.network = model_.denoiser(),
           .schedule = *schedule_,
           .guidance = {.scale = scale, .rescale = guidance_.rescale},
-          .cond = told_of(text.cond, cond_),
-          .uncond = told_of(text.uncond, uncond_),
-          .members = {{"", {.text = prompt}}},
+          .cond = told_of(source_text_.cond, cond_),
+          .uncond = told_of(source_text_.uncond, uncond_),
+          .members = {{"", {.text = source_prompt()}}},
           .pictures = rows,
           .height = latent_shape_[2],
           .width = latent_shape_[3],

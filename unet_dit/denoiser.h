@@ -12,7 +12,7 @@ namespace heddle {
 struct Conditioning {
   Tensor text = {};          // encoder_hidden_states [B,L,D]
   Tensor text_embeds = {};   // pooled text [B,P] (SDXL, SD3, FLUX)
-  Tensor time_ids = {};      // sizes and crops [B,6] (SDXL)
+  Tensor time_ids = {};      // sizes and crops [B,6] (SDXL), or with a score [B,5] (its refiner)
   Tensor class_labels = {};  // [B] i64 or f32 labels, or [B,D] embeddings
   Tensor guidance = {};      // of distilled models: its embedding timestep_cond [B,E] (LCM), or the scale [B] (FLUX)
   std::vector<int64_t> skip_blocks = {};  // left out of this evaluation: skip-layer guidance (SD3.5)

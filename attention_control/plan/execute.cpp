@@ -208,10 +208,9 @@ Tensor recalled(const Tensor& own, const Recall& recall, const LaneRun& lane) {
   const bool all = recall.tokens.empty();
   const Tensor mine = all ? own : gather(own, 1, recall.tokens);
   if (stored->dim(1) != mine.dim(1)) {
-    fail(ErrorCode::usage, "attention " + call.site.name,
+    fail(ErrorCode::internal, "attention " + call.site.name,
          std::to_string(mine.dim(1)) + " tokens, as many as the run has",
-         std::to_string(stored->dim(1)) + " stored in the inversion",
-         "source.prompt and prompts of one length of text");
+         std::to_string(stored->dim(1)) + " stored in the inversion");
   }
   const Tensor theirs = to(stored_rows(*stored, lane.place().lane), own.dtype());
   const double w = recall.weight;

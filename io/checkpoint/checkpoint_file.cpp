@@ -17,8 +17,11 @@ namespace {
 
 // The width of the pooled text that SDXL's UNet is told: published 1280, unless the file's own encoder says another.
 int64_t pooled_width(const TensorFile& file) {
-  const auto found = file.shapes().find("conditioner.embedders.1.model.text_projection");
-  return found != file.shapes().end() && found->second.rank() == 2 ? found->second[1] : 1280;
+  for (const char* encoder : {"conditioner.embedders.1.model.", "conditioner.embedders.0.model."}) {
+    const auto found = file.shapes().find(encoder + std::string("text_projection"));
+    if (found != file.shapes().end() && found->second.rank() == 2) return found->second[1];
+  }
+  return 1280;
 }
 
 }  // namespace
@@ -45,7 +48,9 @@ std::string CheckpointFile::pipeline() const {
     const std::string prefix = place->prefix;
     const bool sizes = file_->shapes().contains(prefix + "label_emb.0.0.weight") ||
                        file_->shapes().contains(prefix + "add_embedding.linear_1.weight");
-    return sizes ? sdxl : sd;
+    if (!sizes) return sd;
+    const bool refines = is_refiner(checkpoint::shapes_behind(*file_, prefix), pooled_width(*file_));
+    return refines ? checkpoint::sdxl_refiner : sdxl;
   }
   return "";
 }
@@ -54,7 +59,7 @@ std::string CheckpointFile::name_of(const Place& place) const {
   switch (place.part) {
     case Part::denoiser: {
       const std::string of = pipeline();
-      return of == sd || of == sdxl ? "unet" : "transformer";
+      return of == sd || checkpoint::is_sdxl(of) ? "unet" : "transformer";
     }
     case Part::vae:
       return "vae";

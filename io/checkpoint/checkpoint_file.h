@@ -34,7 +34,7 @@ ComponentSource open_component(const std::string& path, const std::string& confi
 // Whether a path names a file of tensors (by its ending) rather than a folder.
 bool is_checkpoint_file(const std::string& path);
 
-// A safetensors file or index, or a GGUF file of FLUX or SD3.
+// A safetensors file or index, or a GGUF file of FLUX, SD3 or T5's encoder.
 std::unique_ptr<TensorFile> open_tensor_file(const std::string& path);
 
 class CheckpointFile {

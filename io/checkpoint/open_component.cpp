@@ -39,8 +39,8 @@ std::unique_ptr<TensorFile> open_tensor_file(const std::string& path) {
   if (!is_gguf(path)) return std::make_unique<SafetensorsSet>(path);
   auto file = std::make_unique<GgufFile>(path);
   const std::string& kind = file->architecture();
-  if (!kind.empty() && kind != "flux" && kind != "sd3")
-    fail(ErrorCode::input, path + " general.architecture", "flux or sd3", kind);
+  if (!kind.empty() && kind != "flux" && kind != "sd3" && kind != "t5encoder")
+    fail(ErrorCode::input, path + " general.architecture", "flux, sd3 or t5encoder", kind);
   return file;
 }
 

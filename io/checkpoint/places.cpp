@@ -10,6 +10,7 @@ namespace {
 
 constexpr const char* clip_mark = "text_model.embeddings.token_embedding.weight";
 constexpr const char* t5_mark = "encoder.block.0.layer.0.SelfAttention.q.weight";
+constexpr const char* t5_mark_of_llama = "enc.blk.0.attn_q.weight";
 constexpr const char* original = "model.diffusion_model.";
 
 constexpr Place table[] = {
@@ -32,15 +33,17 @@ constexpr Place table[] = {
     {Part::text_1, "conditioner.embedders.0.transformer.", clip_mark, Kind::clip},
     {Part::text_1, "text_encoders.clip_l.transformer.", clip_mark, Kind::clip},
     {Part::text_2, "conditioner.embedders.1.model.", "positional_embedding", Kind::open_clip},
+    {Part::text_2, "conditioner.embedders.0.model.", "positional_embedding", Kind::open_clip},
     {Part::text_2, "text_encoders.clip_g.transformer.", clip_mark, Kind::clip},
     {Part::t5, "text_encoders.t5xxl.transformer.", t5_mark, Kind::t5},
     {Part::text, "", clip_mark, Kind::clip},
     {Part::text, "", "embeddings.token_embedding.weight", Kind::clip},
     {Part::text, "", "positional_embedding", Kind::open_clip},
-    {Part::text, "", t5_mark, Kind::t5}};
+    {Part::text, "", t5_mark, Kind::t5},
+    {Part::text, "", t5_mark_of_llama, Kind::t5}};
 
 VaeRole vae_role(const std::string& pipeline) {
-  if (pipeline == sdxl) return {.scaling = 0.13025, .sample_size = 1024};
+  if (is_sdxl(pipeline)) return {.scaling = 0.13025, .sample_size = 1024};
   if (pipeline == sd3) return {.scaling = 1.5305, .shift = 0.0609, .sample_size = 1024};
   if (pipeline == flux) return {.scaling = 0.3611, .shift = 0.1159, .sample_size = 1024};
   return {};
@@ -60,13 +63,14 @@ TensorShapes shapes_behind(const TensorFile& file, const std::string& prefix) {
 }
 
 ClipRole clip_role(const std::string& component, const std::string& pipeline, Kind kind, const TensorShapes& theirs) {
+  if (kind != Kind::clip && kind != Kind::open_clip) return {};
   if (pipeline.empty()) {  // a file on its own; OpenAI's encoder, the smallest, alone has the quick GELU
     const bool open = kind == Kind::open_clip;
     const bool stored = theirs.has("text_projection") || theirs.has("text_projection.weight");
     return {.projection = stored, .quick_gelu = !open && clip_width(theirs) <= 768};
   }
   const bool first = component == "text_encoder";
-  return {.projection = pipeline == sd3 || (pipeline == sdxl && !first),
+  return {.projection = pipeline == sd3 || (is_sdxl(pipeline) && !first),
           .quick_gelu = first && kind == Kind::clip,
           .drop_last = pipeline == sd && kind == Kind::open_clip};
 }
@@ -86,6 +90,7 @@ LayerNames names_of(Kind kind, const TensorShapes& theirs, const ClipRole& role)
     case Kind::open_clip:
       return open_clip_names(theirs, role);
     case Kind::t5:
+      return t5_names(theirs);
     case Kind::as_is:
       break;
   }
@@ -106,7 +111,7 @@ nlohmann::json config_of(const Implied& from) {
     case Kind::open_clip:
       return clip_config(from.ours, from.role);
     case Kind::t5:
-      return t5_config(from.theirs);
+      return t5_config(from.ours);
     case Kind::as_is:
       break;
   }

@@ -17,8 +17,13 @@ enum class Part : uint8_t { denoiser, vae, text_1, text_2, t5, text };
 // The classes of diffusers that run the families.
 constexpr const char* sd = "StableDiffusionPipeline";
 constexpr const char* sdxl = "StableDiffusionXLPipeline";
+constexpr const char* sdxl_refiner = "StableDiffusionXLImg2ImgPipeline";
 constexpr const char* sd3 = "StableDiffusion3Pipeline";
 constexpr const char* flux = "FluxPipeline";
+
+inline bool is_sdxl(const std::string& pipeline) {
+  return pipeline == sdxl || pipeline == sdxl_refiner;
+}
 
 struct Place {
   Part part;

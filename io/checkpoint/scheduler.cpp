@@ -68,7 +68,7 @@ std::string CheckpointFile::scheduler_text() const {
   }
   const bool second = file_->shapes().contains("cond_stage_model.model.positional_embedding");
   const bool velocity = predicts_velocity(*file_, second);
-  nlohmann::json config = family == checkpoint::sdxl ? xl() : stable_diffusion(velocity);
+  nlohmann::json config = checkpoint::is_sdxl(family) ? xl() : stable_diffusion(velocity);
   config["prediction_type"] = velocity ? "v_prediction" : "epsilon";
   if (file_->shapes().contains("ztsnr")) config["rescale_betas_zero_snr"] = true;
   return config.dump();

@@ -63,20 +63,38 @@ nlohmann::json clip_config(const TensorShapes& ours, const ClipRole& role) {
           {"eos_token_id", 2}};  // the largest id ends a text, as these files' own configurations say
 }
 
-nlohmann::json t5_config(const TensorShapes& theirs) {
-  const std::string tokens = theirs.has("shared.weight") ? "shared.weight" : "encoder.embed_tokens.weight";
+LayerNames t5_names(const TensorShapes& theirs) {
+  const std::string block = "enc.blk.*.", attending = "encoder.block.*.layer.0.", feeding = "encoder.block.*.layer.1.",
+                    attention = attending + "SelfAttention.", dense = feeding + "DenseReluDense.";
+  const bool gated = theirs.has("enc.blk.0.ffn_gate.weight");
+  return {{"token_embd", {"shared"}},
+          {block + "attn_norm", {attending + "layer_norm"}},
+          {block + "attn_q", {attention + "q"}},
+          {block + "attn_k", {attention + "k"}},
+          {block + "attn_v", {attention + "v"}},
+          {block + "attn_o", {attention + "o"}},
+          {block + "attn_rel_b", {attention + "relative_attention_bias"}},
+          {block + "ffn_norm", {feeding + "layer_norm"}},
+          {block + "ffn_gate", {dense + "wi_0"}},
+          {block + "ffn_up", {dense + (gated ? "wi_1" : "wi")}},
+          {block + "ffn_down", {dense + "wo"}},
+          {"enc.output_norm", {"encoder.final_layer_norm"}}};
+}
+
+nlohmann::json t5_config(const TensorShapes& ours) {
+  const std::string tokens = ours.has("shared.weight") ? "shared.weight" : "encoder.embed_tokens.weight";
   const std::string attention = "encoder.block.0.layer.0.SelfAttention.",
                     inner = "encoder.block.0.layer.1.DenseReluDense.";
-  const int64_t heads = theirs.dim(attention + "relative_attention_bias.weight", 1);
-  const bool gated = theirs.has(inner + "wi_0.weight");
+  const int64_t heads = ours.dim(attention + "relative_attention_bias.weight", 1);
+  const bool gated = ours.has(inner + "wi_0.weight");
   return {{"architectures", {"T5EncoderModel"}},
-          {"vocab_size", theirs.dim(tokens, 0)},
-          {"d_model", theirs.dim(tokens, 1)},
+          {"vocab_size", ours.dim(tokens, 0)},
+          {"d_model", ours.dim(tokens, 1)},
           {"num_heads", heads},
-          {"d_kv", heads > 0 ? theirs.dim(attention + "q.weight", 0) / heads : 0},
-          {"d_ff", theirs.dim(inner + (gated ? "wi_0.weight" : "wi.weight"), 0)},
-          {"num_layers", theirs.count("encoder.block")},
-          {"relative_attention_num_buckets", theirs.dim(attention + "relative_attention_bias.weight", 0)},
+          {"d_kv", heads > 0 ? ours.dim(attention + "q.weight", 0) / heads : 0},
+          {"d_ff", ours.dim(inner + (gated ? "wi_0.weight" : "wi.weight"), 0)},
+          {"num_layers", ours.count("encoder.block")},
+          {"relative_attention_num_buckets", ours.dim(attention + "relative_attention_bias.weight", 0)},
           {"feed_forward_proj", gated ? "gated-gelu" : "relu"}};
 }
 

@@ -97,6 +97,11 @@ class NamesBuilder {
   int layers_;
 };
 
+// Width of the text's states.
+int64_t text_width(const TensorShapes& theirs, const std::string& transformer) {
+  return theirs.dim(transformer + ".transformer_blocks.0.attn2.to_k.weight", 1);
+}
+
 // What follows from how attention is wired: SD1 has eight heads everywhere, its successors heads of 64.
 nlohmann::json heads_of(const Structure& s, bool linear) {
   nlohmann::json heads = nlohmann::json::array();
@@ -138,6 +143,10 @@ nlohmann::json block_types(const Depths& levels, const std::string& direction) {
 
 }  // namespace
 
+bool is_refiner(const TensorShapes& theirs, int64_t pooled_width) {
+  return theirs.any("label_emb.0.0.") && text_width(theirs, first_transformer(theirs)) == pooled_width;
+}
+
 LayerNames unet_names(const TensorShapes& theirs) {
   const Structure s = read_structure(theirs);
   LayerNames names{{"time_embed.cond_proj", {"time_embedding.cond_proj"}}};
@@ -160,7 +169,6 @@ nlohmann::json unet_config(const TensorShapes& theirs, int64_t pooled_width) {
   const Structure s = read_structure(theirs);
   const std::string transformer = first_transformer(theirs), guidance = "time_embed.cond_proj.weight";
   const bool linear = theirs.rank(transformer + ".proj_in.weight") == 2, sizes = theirs.any("label_emb.0.0.");
-  const int64_t text = theirs.dim(transformer + ".transformer_blocks.0.attn2.to_k.weight", 1);
   nlohmann::json config{{"_class_name", "UNet2DConditionModel"},
                         {"sample_size", sizes    ? 128
                                         : linear ? 96
@@ -171,17 +179,17 @@ nlohmann::json unet_config(const TensorShapes& theirs, int64_t pooled_width) {
                         {"layers_per_block", s.layers},
                         {"down_block_types", block_types(s.down, "Down")},
                         {"up_block_types", block_types(s.up, "Up")},
-                        {"cross_attention_dim", text},
+                        {"cross_attention_dim", text_width(theirs, transformer)},
                         {"attention_head_dim", heads_of(s, linear)},
                         {"use_linear_projection", linear},
                         {"upcast_attention", linear && !sizes}};
   add_depths(config, s);
   if (theirs.has(guidance)) config["time_cond_proj_dim"] = theirs.dim(guidance, 1);
   if (!sizes) return config;
-  const int64_t input = theirs.dim("label_emb.0.0.weight", 1);  // the pooled text and six sizes
+  const int64_t input = theirs.dim("label_emb.0.0.weight", 1);  // the pooled text and six sizes, or four and a score
   config["addition_embed_type"] = "text_time";
   config["projection_class_embeddings_input_dim"] = input;
-  config["addition_time_embed_dim"] = (input - pooled_width) / 6;
+  config["addition_time_embed_dim"] = (input - pooled_width) / (is_refiner(theirs, pooled_width) ? 5 : 6);
   return config;
 }
 

@@ -8,17 +8,33 @@
 #include "kernels/ops/view.h"
 
 namespace heddle {
+namespace {
+
+std::vector<int64_t> rows_below(const Tensor& ids, int64_t count) {
+  std::vector<int64_t> rows = ids.to_ids();
+  for (const int64_t row : rows) {
+    if (row < 0 || row >= count)
+      fail(ErrorCode::input, "embedding", "ids in 0.." + std::to_string(count - 1), std::to_string(row));
+  }
+  return rows;
+}
+
+Tensor shaped(const Tensor& rows, const Tensor& ids, DType compute) {
+  Shape shape = ids.shape();
+  shape.push_back(rows.dim(1));
+  return to(reshape(rows, shape), compute);
+}
+
+}  // namespace
 
 Tensor embedding(const Tensor& table, const Tensor& ids, DType compute) {
-  const std::vector<int64_t> rows = ids.to_ids();
-  for (const int64_t row : rows) {
-    if (row < 0 || row >= table.dim(0)) {
-      fail(ErrorCode::input, "embedding", "ids in 0.." + std::to_string(table.dim(0) - 1), std::to_string(row));
-    }
-  }
-  Shape shape = ids.shape();
-  shape.push_back(table.dim(1));
-  return to(reshape(gather(table, 0, rows), shape), compute);
+  return shaped(gather(table, 0, rows_below(ids, table.dim(0))), ids, compute);
+}
+
+Tensor embedding(const QuantizedMatrix& table, const Tensor& ids, DType compute) {
+  std::vector<Tensor> rows;
+  for (const int64_t row : rows_below(ids, table.rows())) rows.push_back(table.row_range(row, row + 1).numbers());
+  return shaped(rows.empty() ? Tensor::zeros({0, table.columns()}) : concat(rows, 0), ids, compute);
 }
 
 Tensor sinusoid(const Tensor& values, const SinusoidOptions& options) {

@@ -8,7 +8,9 @@
 #include <nlohmann/json.hpp>
 
 #include "io/checkpoint/renamed_weights.h"
+#include "io/safetensors.h"
 #include "kernels/core/error.h"
+#include "tests/io/temporary.h"
 #include "tests/support/shapes_only.h"
 
 namespace heddle {
@@ -46,7 +48,7 @@ std::string refusal(const std::function<void()>& f) {
 
 TEST(Checkpoint, PublishedModelsAreKnownByTheirTensors) {
   const json all = json::parse(gunzip(std::string(HEDDLE_FIXTURES) + "/checkpoints/published.json.gz"));
-  EXPECT_EQ(all.size(), 9u);
+  EXPECT_EQ(all.size(), 10u);
   for (const auto& [name, known] : all.items()) {
     const CheckpointFile file(std::make_shared<ShapesOnly>(shapes_in(known["tensors"])));
     EXPECT_EQ(file.pipeline(), known["pipeline"]) << name;
@@ -66,14 +68,87 @@ TEST(Checkpoint, SchedulesFollowTheFamily) {
     shapes.insert(more.begin(), more.end());
     return json::parse(CheckpointFile(std::make_shared<ShapesOnly>(shapes)).scheduler_text());
   };
-  EXPECT_EQ(schedule("sd1")["prediction_type"], "epsilon");
+  // As the published scheduler_config.json say, without what no solver reads.
+  const json diffusion{{"num_train_timesteps", 1000},
+                       {"beta_start", 0.00085},
+                       {"beta_end", 0.012},
+                       {"beta_schedule", "scaled_linear"},
+                       {"steps_offset", 1}};
+  const auto expect = [&](const std::string& name, const json& base, const json& more) {
+    json wanted = base;
+    wanted.update(more);
+    EXPECT_EQ(schedule(name), wanted) << name;
+  };
+  expect("sd1", diffusion,
+         {{"_class_name", "PNDMScheduler"},
+          {"set_alpha_to_one", false},
+          {"skip_prk_steps", true},
+          {"prediction_type", "epsilon"}});
+  expect("sd2", diffusion,
+         {{"_class_name", "DDIMScheduler"},
+          {"set_alpha_to_one", false},
+          {"clip_sample", false},
+          {"prediction_type", "v_prediction"}});
+  expect("sdxl", diffusion,
+         {{"_class_name", "EulerDiscreteScheduler"}, {"timestep_spacing", "leading"}, {"prediction_type", "epsilon"}});
+  const json flow{{"_class_name", "FlowMatchEulerDiscreteScheduler"}, {"num_train_timesteps", 1000}};
+  expect("sd3", flow, {{"shift", 3}});
+  expect("flux_schnell", flow, {{"shift", 1}});
+  expect("flux_dev", flow,
+         {{"shift", 3},
+          {"use_dynamic_shifting", true},
+          {"base_shift", 0.5},
+          {"max_shift", 1.15},
+          {"base_image_seq_len", 256},
+          {"max_image_seq_len", 4096}});
   EXPECT_EQ(schedule("sd1_inpaint")["_class_name"], "PNDMScheduler");
-  EXPECT_EQ(schedule("sd2")["prediction_type"], "v_prediction");
-  EXPECT_EQ(schedule("sdxl")["_class_name"], "EulerDiscreteScheduler");
+  EXPECT_EQ(schedule("sdxl_refiner")["_class_name"], "EulerDiscreteScheduler");
   EXPECT_EQ(schedule("sdxl", {{"v_pred", {0}}})["prediction_type"], "v_prediction");
+  EXPECT_TRUE(schedule("sdxl", {{"ztsnr", {0}}})["rescale_betas_zero_snr"]);
+  EXPECT_FALSE(schedule("sdxl").contains("rescale_betas_zero_snr"));
   EXPECT_EQ(schedule("sd35_large")["shift"], 3);
-  EXPECT_EQ(schedule("flux_dev")["use_dynamic_shifting"], true);
-  EXPECT_EQ(schedule("flux_schnell")["shift"], 1);
+}
+
+// SD2's base model alone ended its training at step 875000.
+TEST(Checkpoint, TheStepOfTrainingTellsSd2sBaseModel) {
+  const testing::TemporaryFolder folder;
+  for (const auto& [step, prediction] :
+       {std::pair<int64_t, std::string>{875000, "epsilon"}, {140000, "v_prediction"}}) {
+    const std::string path = folder.path("sd2.safetensors");
+    write_safetensors(path, {{"model.diffusion_model.input_blocks.0.0.weight", Tensor::zeros({4, 4, 3, 3})},
+                             {"cond_stage_model.model.positional_embedding", Tensor::zeros({2, 2})},
+                             {"global_step", Tensor::from(std::vector<int64_t>{step}, {1})}});
+    EXPECT_EQ(json::parse(CheckpointFile(path).scheduler_text())["prediction_type"], prediction);
+  }
+}
+
+// SD3 asks its first encoder for a projection; files leave it out, for it is the identity.
+TEST(Checkpoint, AProjectionThatIsLeftOutIsTheIdentity) {
+  const std::string text = "text_encoders.clip_l.transformer.text_model.", layer = text + "encoder.layers.0.";
+  const CheckpointFile file(std::make_shared<ShapesOnly>(
+      std::map<std::string, Shape>{{"model.diffusion_model.joint_blocks.0.x_block.attn.qkv.weight", {6, 2}},
+                                   {text + "embeddings.token_embedding.weight", {50, 3}},
+                                   {text + "embeddings.position_embedding.weight", {77, 3}},
+                                   {layer + "mlp.fc1.weight", {12, 3}}}));
+  const ComponentSource encoder = file.open("text_encoder");
+  EXPECT_EQ(encoder.weights->take("text_projection.weight", {3, 3}).to_vector(),
+            (std::vector<float>{1, 0, 0, 0, 1, 0, 0, 0, 1}));
+}
+
+TEST(Checkpoint, T5IsReadOnItsOwn) {
+  const std::string block = "encoder.block.0.layer.0.SelfAttention.", dense = "encoder.block.0.layer.1.DenseReluDense.";
+  const CheckpointFile file(
+      std::make_shared<ShapesOnly>(std::map<std::string, Shape>{{"shared.weight", {50, 12}},
+                                                                {block + "q.weight", {16, 12}},
+                                                                {block + "relative_attention_bias.weight", {32, 2}},
+                                                                {dense + "wi.weight", {20, 12}}}));
+  EXPECT_EQ(file.components(), std::vector<std::string>{"text_encoder"});
+  for (const std::string name : {"text_encoder", "text_encoder_3"}) {
+    const Json config = file.open(name).config;
+    EXPECT_EQ(config.get<int>("d_kv"), 8);
+    EXPECT_EQ(config.get<int>("d_ff"), 20);
+    EXPECT_EQ(config.get<std::string>("feed_forward_proj"), "relu");
+  }
 }
 
 TEST(Checkpoint, PiecesAreRowsOfWhatTheFileJoins) {

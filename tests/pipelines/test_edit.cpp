@@ -84,18 +84,19 @@ TEST_P(EditParity, InvertedStatesAndFinalLatentsAgree) {
 INSTANTIATE_TEST_SUITE_P(Fixtures, EditParity, ::testing::ValuesIn(cases()),
                          [](const auto& info) { return info.param; });
 
-// An edit of a UNet by RF-Edit, with keys of the inversion.
-Tensor lent(const nlohmann::json& inversion, double inject_steps) {
+// An edit of a UNet by RF-Edit, with keys of the inversion and perhaps of the preset.
+Tensor lent(const nlohmann::json& inversion, double inject_steps, const nlohmann::json& keys = {}) {
   const std::string path = root + "here.yaml";
-  const nlohmann::json preset{{"heddle", 1},
-                              {"model", "../models/sd2"},
-                              {"task", "edit"},
-                              {"source", {{"image", "../source.png"}, {"prompt", "a cat and a red hat"}}},
-                              {"prompt", "a dog and a red hat"},
-                              {"size", {32, 32}},
-                              {"sampler", {{"name", "ddim"}, {"steps", 6}, {"guidance", 3}}},
-                              {"inversion", inversion},
-                              {"attention", {{{"rf_edit", {{"inject_steps", inject_steps}}}}}}};
+  nlohmann::json preset{{"heddle", 1},
+                        {"model", "../models/sd2"},
+                        {"task", "edit"},
+                        {"source", {{"image", "../source.png"}, {"prompt", "a cat and a red hat"}}},
+                        {"prompt", "a dog and a red hat"},
+                        {"size", {32, 32}},
+                        {"sampler", {{"name", "ddim"}, {"steps", 6}, {"guidance", 3}}},
+                        {"inversion", inversion},
+                        {"attention", {{{"rf_edit", {{"inject_steps", inject_steps}}}}}}};
+  for (const auto& [key, value] : keys.items()) preset[key] = value;
   static Model model(find_model("../models/sd2", path), DType::f32);
   return generate(preset_from_json(preset.dump(), path, {.methods = method_names()}), path, model, {}).latents;
 }
@@ -114,6 +115,15 @@ TEST(EditsOfUnets, ShareSelfAttentionOnTheWayUp) {
       EXPECT_LE(error_over_std(again, shared), 0.2 * error_over_std(shared, plain)) << method;
     }
   }
+}
+
+// The same prompt without guidance visits the states of the inversion, so the values lent are the run's own, of the
+// same step: all of them change next to nothing. (Those of the next step change a fifteenth of the deviation.)
+TEST(EditsOfUnets, AReconstructionIsLentItsOwnValues) {
+  const nlohmann::json keys{{"prompt", "a cat and a red hat"},
+                            {"sampler", {{"name", "ddim"}, {"steps", 6}, {"guidance", 1}}}};
+  const nlohmann::json inversion{{"method", "fixed_point"}, {"guidance", 1}, {"iterations", 10}};
+  EXPECT_LE(error_over_std(lent(inversion, 6, keys), lent(inversion, 0, keys)), 1e-4);
 }
 
 }  // namespace

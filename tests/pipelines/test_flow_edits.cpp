@@ -87,6 +87,28 @@ TEST(FlowEdits, ALoadedInversionLeavesTheSameValues) {
   }
 }
 
+// Of SD3 a prompt of two chunks has a longer text than one of one. Both directions have the longer: the shorter text
+// has an empty chunk more, as BREAK writes it. (Without T5, which would read the word.)
+TEST(FlowEdits, SourceAndTargetHaveTextsOfOneLength) {
+  std::string longer;
+  for (int i = 0; i < 90; ++i) longer += "cat ";
+  const std::string shorter = "two hats", filled = "two hats BREAK";
+  const auto edited = [](const std::string& from, const std::string& to, const std::string& method) {
+    const std::string sampler = "sampler: {name: rf2, steps: 2, guidance: 2}\n";
+    return joint_run("sd3_no_t5", "task: edit\nprompt: " + to + "\nsource: {image: source.png, prompt: " + from +
+                                      "}\ntext: {max_sequence_length: 4, long_prompts: chunks, weights: a1111}\n" +
+                                      sampler + method)
+        .latents.to_vector();
+  };
+  for (const std::string tokens : {"all", "image"}) {
+    const std::string method =
+        "attention: [rf_edit: {inject_steps: 1, inject_blocks: [0, 1], tokens: " + tokens + "}]\n";
+    EXPECT_EQ(edited(shorter, longer, method), edited(filled, longer, method)) << tokens;
+    EXPECT_EQ(edited(longer, shorter, method), edited(longer, filled, method)) << tokens;
+    EXPECT_NE(edited(longer, shorter, method), edited(longer, shorter, "")) << tokens;
+  }
+}
+
 TEST(FlowEdits, SavedNoiseIsWhatRunsTakeAsNoise) {
   const std::string saved = scratch("noise.safetensors");
   for (const std::string model : {"sd3", "flux"}) {

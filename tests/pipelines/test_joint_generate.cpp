@@ -130,5 +130,61 @@ TEST(JointGenerate, LongPromptsAreChunksOfClipBeforeT5) {
   EXPECT_GE(prompt_tokens(model, "cat", settings, 2 * 77 + 16).find("cat", "test").back(), 2 * 77);
 }
 
+// A file that adapts one layer of T5, and nothing else.
+std::string lora_of_t5(const std::string& model, const std::string& layer, bool kohya, float size = 1) {
+  const std::string encoder = model == "flux" ? "/text_encoder_2" : "/text_encoder_3";
+  const int64_t width = Json::read(testing::joint_root + model + encoder + "/config.json").get<int64_t>("d_model");
+  const std::string path = testing::scratch("t5_lora.safetensors");
+  write_safetensors(path, {{layer + (kohya ? ".lora_down.weight" : ".lora_A.weight"), Tensor::full({1, width}, size)},
+                           {layer + (kohya ? ".lora_up.weight" : ".lora_B.weight"), Tensor::full({12, 1}, 0.25f)}});
+  return path;
+}
+
+RunResult run_with(const std::string& model, const std::string& lora, const std::string& settings) {
+  const Preset preset =
+      testing::joint_preset(model, prompt + "sampler: {steps: 2}\nlora: [{file: " + lora + ", " + settings + "}]\n");
+  const std::unique_ptr<Model> opened = Model::of(preset, testing::scratch("preset.yaml"));
+  return generate(preset, testing::scratch("preset.yaml"), *opened, {});
+}
+
+// SD3's T5 is the third text encoder. FLUX's is the second, to kohya's scripts the third as well.
+TEST(JointGenerate, LorasOfT5GoByTheNamesOfTheFamily) {
+  const std::string dotted = "encoder.block.1.layer.0.SelfAttention.v",
+                    underscored = "encoder_block_1_layer_0_SelfAttention_v";
+  const std::map<std::string, std::vector<std::string>> names{
+      {"sd3", {"text_encoder_3." + dotted, "lora_te3_" + underscored}},
+      {"flux", {"text_encoder_2." + dotted, "lora_te2_" + underscored, "lora_te3_" + underscored}}};
+  for (const auto& [model, layers] : names) {
+    const std::vector<float> plain = joint_run(model, prompt + "sampler: {steps: 2}\n").image.to_vector();
+    std::vector<float> adapted;
+    for (const std::string& layer : layers) {
+      const std::string lora = lora_of_t5(model, layer, layer.starts_with("lora_"));
+      EXPECT_EQ(run_with(model, lora, "weight: 0").image.to_vector(), plain) << layer;
+      EXPECT_EQ(run_with(model, lora, "weight: 1, text_weight: 0").image.to_vector(), plain) << layer;
+      const std::vector<float> got = run_with(model, lora, "weight: 0, text_weight: 1").image.to_vector();
+      EXPECT_NE(got, plain) << layer;
+      if (adapted.empty()) adapted = got;
+      EXPECT_EQ(got, adapted) << layer;
+    }
+  }
+}
+
+TEST(JointGenerate, LorasOfAnEncoderThatIsNotThereAreRefused) {
+  const auto refusal = [](const std::string& model, const std::string& lora) {
+    try {
+      run_with(model, lora, "weight: 1");
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::input);
+      return std::string(error.what());
+    }
+    return std::string("nothing was refused");
+  };
+  const std::string layer = "lora_te3_encoder_block_1_layer_0_SelfAttention_v", nothing = "lora_te3_encoder_block_9";
+  EXPECT_NE(refusal("sd3_no_t5", lora_of_t5("sd3", layer, true)).find("layers of one that it has not"),
+            std::string::npos);
+  EXPECT_NE(refusal("flux", lora_of_t5("flux", nothing, true)).find(nothing + "] wanted a layer of the model"),
+            std::string::npos);
+}
+
 }  // namespace
 }  // namespace heddle

@@ -47,7 +47,8 @@ TEST_P(SingleFile, GivesThePictureOfTheFolder) {
   // One part out of the file, the rest out of the folder.
   const bool joint = folder.find("joint") != std::string::npos;
   const std::string denoiser = joint ? "transformer" : "unet";
-  EXPECT_EQ(run("model: " + folder + "\n" + denoiser + ": " + file + "\ntext_encoder: " + file +
+  const std::string encoder = GetParam() == "refiner" ? "text_encoder_2" : "text_encoder";
+  EXPECT_EQ(run("model: " + folder + "\n" + denoiser + ": " + file + "\n" + encoder + ": " + file +
                 "\nvae: {file: " + file + "}\n")
                 .image.to_vector(),
             wanted);
@@ -57,14 +58,40 @@ TEST_P(SingleFile, GivesThePictureOfTheFolder) {
             wanted);
 }
 
-INSTANTIATE_TEST_SUITE_P(Families, SingleFile, ::testing::Values("sd1", "sd2", "sdxl", "sd3", "flux"),
+INSTANTIATE_TEST_SUITE_P(Families, SingleFile, ::testing::Values("sd1", "sd2", "sdxl", "refiner", "sd3", "flux"),
                          [](const auto& info) { return info.param; });
+
+// Parts of another model, out of its file as out of its folder, are what the run uses.
+TEST(SingleFiles, PartsFromElsewhereCount) {
+  const std::string model = "model: " + folder_of("sd1") + "\n", file = files + "sd2.safetensors",
+                    other = folder_of("sd2");
+  const std::vector<float> plain = run(model).image.to_vector();
+  for (const auto& [in_file, in_folder] :
+       {std::pair("vae: {file: " + file + "}\n", "vae: {file: " + other + "/vae}\n"),
+        std::pair("text_encoder: " + file + "\n", "text_encoder: " + other + "/text_encoder\n")}) {
+    const std::vector<float> wanted = run(model + in_folder).image.to_vector();
+    EXPECT_NE(wanted, plain) << in_folder;
+    EXPECT_EQ(run(model + in_file).image.to_vector(), wanted) << in_file;
+  }
+}
 
 TEST(SingleFiles, AGgufFileTakesTheDenoisersPlace) {
   const std::string folder = folder_of("flux"), file = fixtures + "/gguf/pipeline.gguf";
   const std::vector<float> wanted = run("model: " + folder + "\n").image.to_vector();
   EXPECT_EQ(run("model: " + folder + "\ntransformer: " + file + "\n").image.to_vector(), wanted);
   EXPECT_EQ(run("model: " + file + "\nconfig: " + folder + "\n").image.to_vector(), wanted);
+}
+
+TEST(SingleFiles, AGgufFileTakesT5sPlace) {
+  const std::string folder = folder_of("sd3"), file = fixtures + "/gguf/pipeline_t5.gguf";
+  const std::vector<float> wanted = run("model: " + folder + "\n").image.to_vector();
+  EXPECT_EQ(run("model: " + folder + "\ntext_encoder_3: " + file + "\n").image.to_vector(), wanted);
+  EXPECT_EQ(run("model: " + files + "sd3.safetensors\nconfig: " + folder + "\ntext_encoder_3: " + file + "\n")
+                .image.to_vector(),
+            wanted);
+  EXPECT_NE(error_of(ErrorCode::usage, "model: " + folder_of("sd1") + "\ntext_encoder_3: " + file + "\n")
+                .find("[text_encoder_3] wanted components that StableDiffusionPipeline has"),
+            std::string::npos);
 }
 
 TEST(SingleFiles, AComponentIsReadByItsPath) {

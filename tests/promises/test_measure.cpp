@@ -11,7 +11,8 @@
 namespace heddle {
 namespace {
 
-TEST(Measure, BothRunsBeginFromTheSourcesPicture) {
+// A promise whose plain runs have these settings; where it was written.
+std::string written(const std::string& plain) {
   const std::string path = ::testing::TempDir() + "heddle_promise_" + std::to_string(getpid()) + ".yaml";
   std::ofstream(path) << "says: a picture comes back\n"
                          "world: "
@@ -21,11 +22,29 @@ TEST(Measure, BothRunsBeginFromTheSourcesPicture) {
                          "preset: {heddle: 1, model: emoji-unet, seed: $seed, prompt: $prompt,"
                          " sampler: {name: ddim, steps: 4, guidance: 1}}\n"
                          "source: {sampler: {steps: 6, guidance: 3}}\n"
-                         "plain: {seed: 99}\n"
+                         "plain: "
+                      << plain
+                      << "\n"
                          "method: {task: edit, source: {image: $source, prompt: $prompt},"
                          " inversion: {method: fixed_point, iterations: 5}}\n"
                          "metrics: [change_outside, background_psnr]\n";
+  return path;
+}
+
+TEST(Measure, PlainRunsHaveTheirOwnSettings) {
+  const std::string path = written("{sampler: {steps: 6, guidance: 3}}");
+  PromiseEvents events;
+  events.on_pair = [&](const Pair& pair, int, int) {
+    EXPECT_EQ(pair.plain.result().image.pixels, pair.source->result().image.pixels) << "which are the source's here";
+  };
+  measure_promise(PromiseSpec::read(path), path, {.pairs = 1}, events);
+  std::filesystem::remove(path);
+}
+
+TEST(Measure, BothRunsBeginFromTheSourcesPicture) {
+  const std::string path = written("{seed: 99}");
   int pairs = 0;
+  std::vector<double> plain, method;
   PromiseEvents events;
   events.on_pair = [&](const Pair& pair, int done, int total) {
     ++pairs;
@@ -40,11 +59,21 @@ TEST(Measure, BothRunsBeginFromTheSourcesPicture) {
       return total_change / static_cast<double>(a.pixels.size());
     };
     EXPECT_LT(distance(*pair.method), 0.3 * distance(pair.plain)) << "what is inverted comes back";
+    for (const char* name : {"change_outside", "background_psnr"}) {
+      const Metric& metric = metric_named(name, path);
+      plain.push_back(metric.of(pair, pair.plain).value_or(NAN));
+      method.push_back(metric.of(pair, *pair.method).value_or(NAN));
+    }
   };
   const PromiseResult result = measure_promise(PromiseSpec::read(path), path, {.pairs = 1}, events);
   EXPECT_EQ(pairs, 1);
   EXPECT_EQ(result.settings, R"({"method":"fixed_point","iterations":5})") << "where no method is asked for";
-  EXPECT_EQ(result.groups[0].metrics[0].method.size(), 1u);
+  ASSERT_EQ(result.groups[0].metrics.size(), 2u);
+  for (size_t m = 0; m < 2; ++m) {
+    EXPECT_EQ(result.groups[0].metrics[m].plain, std::vector<double>{plain[m]});
+    EXPECT_EQ(result.groups[0].metrics[m].method, std::vector<double>{method[m]});
+    EXPECT_NE(plain[m], method[m]);
+  }
   const std::string left = "heddle-source-" + std::to_string(getpid()) + ".png";
   EXPECT_FALSE(std::filesystem::exists(std::filesystem::temp_directory_path() / left));
   std::filesystem::remove(path);
