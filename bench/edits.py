@@ -1,15 +1,17 @@
 """Editors of flow models side by side, and the curve over inject_steps: the promises of presets/promises with fewer pairs or other settings.
 
     python bench/edits.py --heddle build/heddle [--pairs 64] [--editors rf_edit fireflow rf_inversion flow_edit] [--inject-steps 0 1 2 3 5 8 12]
-                          [--model emoji-mmdit] [--source emoji-unet] [--threads 1 --jobs 2] [--plot docs/images/inject_steps.svg]
+                          [--model emoji-mmdit] [--source emoji-unet] [--threads 1 --jobs 2]
+    python bench/edits.py --plot TABLE docs/images/inject_steps.svg
 
 Each editor is measured by `heddle promise` on two groups of cases: another colour, another animal. Prints a line for each editor and group, then for
 each count of inject_steps of rf_edit: share edited, PSNR outside objects, share of both (25 dB), share in its place, seconds of a run's steps.
---source has another model draw the pictures that are edited; --plot draws the curve over inject_steps.
+--source has another model draw the pictures that are edited; --plot draws the curve over inject_steps from lines printed before.
 """
 import argparse
 import json
 import math
+import re
 import subprocess
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -62,38 +64,47 @@ def measure(args, name: str, promise: dict) -> list[dict]:
     return record["groups"]
 
 
-def show(label: str, groups: list[dict]) -> dict[str, dict[str, list[float]]]:
-    """Prints a line a group, returns each group's values by metric."""
-    values = {g["name"]: {m["metric"]: numbers(m["method"]) for m in g["metrics"]} for g in groups}
-    for group in groups:
-        of, seconds = values[group["name"]], numbers(group["method_seconds"])
-        cells = [cell(m, of[m]) for m in SHOWN] + [f"{sum(seconds) / len(seconds):.2f} s", str(len(of["edited"]))]
-        print("| " + " | ".join([label, group["name"]] + cells) + " |", flush=True)
-    return values
+def line_of(label: str, group: dict) -> str:
+    values, seconds = {m["metric"]: numbers(m["method"]) for m in group["metrics"]}, numbers(group["method_seconds"])
+    cells = [cell(m, values[m]) for m in SHOWN] + [f"{sum(seconds) / len(seconds):.2f} s", str(len(values["edited"]))]
+    return "| " + " | ".join([label, group["name"]] + cells) + " |"
 
 
-def plot(curve: dict[int, dict[str, dict[str, list[float]]]], path: str) -> None:
+Shown = tuple[float, float, float]  # a mean with the ends of its interval, % or dB
+
+
+def shown_of(text: str) -> Shown:
+    found = [float(v) for v in re.findall(r"[0-9.]+", text)]
+    return (found[0], found[1], found[2]) if len(found) > 1 else (found[0],) * 3
+
+
+def curve_of(table: str) -> dict[str, dict[int, list[Shown]]]:
+    """Of printed lines those of the curve: by group and count of inject_steps the columns behind them."""
+    curve: dict[str, dict[int, list[Shown]]] = {}
+    for line in table.splitlines():
+        cells = [c.strip() for c in line.strip("| ").split("|")]
+        if label := re.fullmatch(r"rf_edit, inject_steps (\d+)", cells[0]):
+            curve.setdefault(cells[1], {})[int(label[1])] = [shown_of(c) for c in cells[2:2 + len(SHOWN)]]
+    return curve
+
+
+def plot(table: str, path: str) -> None:
     """Shares with their intervals, and the PSNR beside them, over inject_steps."""
     import matplotlib
     matplotlib.use("svg")
     matplotlib.rcParams["svg.hashsalt"] = "heddle"
     import matplotlib.pyplot as plt
-    counts = sorted(curve)
     figure, (shares, psnr) = plt.subplots(1, 2, figsize=(9, 3.4))
-    for i, group in enumerate(curve[counts[0]]):
-        for metric, style in (("edited", "-"), ("edited_in_place", "--")):
-            values = [curve[c][group][metric] for c in counts]
-            means = [100 * sum(v) / len(v) for v in values]
-            low, high = zip(*[wilson(v) for v in values])
-            label = f"{group}, edited" + (" and 25 dB outside" if metric == "edited_in_place" else "")
-            shares.plot(counts, means, style, marker="o", ms=3, color=f"C{i}", label=label)
-            if metric == "edited":
-                shares.fill_between(counts, [100 * v for v in low], [100 * v for v in high], color=f"C{i}", alpha=0.15, lw=0)
-        psnr.plot(counts, [sum(curve[c][group]["background_psnr"]) / len(curve[c][group]["background_psnr"]) for c in counts], marker="o", ms=3,
-                  color=f"C{i}", label=group)
+    for i, (group, points) in enumerate(curve_of(table).items()):
+        counts = sorted(points)
+        column = {m: [points[c][SHOWN.index(m)] for c in counts] for m in SHOWN}
+        for metric, style, label in (("edited", "-", "edited"), ("edited_in_place", "--", "edited, 25 dB outside"), ("place_kept", ":", "in its place")):
+            shares.plot(counts, [v[0] for v in column[metric]], style, marker="o", ms=3, color=f"C{i}", label=f"{group}: {label}")
+        shares.fill_between(counts, [v[1] for v in column["edited"]], [v[2] for v in column["edited"]], color=f"C{i}", alpha=0.12, lw=0)
+        psnr.plot(counts, [v[0] for v in column["background_psnr"]], marker="o", ms=3, color=f"C{i}", label=group)
     shares.set(xlabel="inject_steps of 25", ylabel="% of cases", ylim=(0, 101))
     psnr.set(xlabel="inject_steps of 25", ylabel="PSNR outside objects, dB")
-    shares.legend(fontsize=7, loc="lower left")
+    shares.legend(fontsize=6, loc="lower left")
     psnr.legend(fontsize=7)
     figure.tight_layout()
     figure.savefig(path, metadata={"Date": None})
@@ -106,11 +117,13 @@ def main() -> None:
     parser.add_argument("--source", help="model that draws the pictures; without it the promises' own")
     parser.add_argument("--threads", type=int, default=0, help="of heddle; 0: all cores")
     parser.add_argument("--jobs", type=int, default=1, help="promises measured at a time")
-    parser.add_argument("--plot", help="SVG file of the curve over inject_steps")
+    parser.add_argument("--plot", nargs=2, metavar=("TABLE", "SVG"), help="draws the curve over inject_steps from lines printed before")
     parser.add_argument("--pairs", type=int, default=64, help="of each group")
     parser.add_argument("--editors", nargs="*", default=["rf_edit", "fireflow", "rf_inversion", "flow_edit"])
     parser.add_argument("--inject-steps", nargs="*", type=int, default=[0, 1, 2, 3, 5, 8, 12], help="of rf_edit's 25")
     args = parser.parse_args()
+    if args.plot:
+        return plot(Path(args.plot[0]).read_text(), args.plot[1])
     print("| editor | cases | edited | outside objects | both | in its place | steps | pairs |\n|" + " --- |" * 8)
     tasks = [(name, name, load(name)) for name in args.editors]
     for count in args.inject_steps:
@@ -119,10 +132,8 @@ def main() -> None:
         tasks.append((f"rf_edit, inject_steps {count}", "rf_edit", promise))
     with ThreadPoolExecutor(args.jobs) as jobs:
         results = jobs.map(lambda task: measure(args, task[1], task[2]), tasks)
-        shown = [show(label, groups) for (label, _, _), groups in zip(tasks, results)]
-    curve = dict(zip(args.inject_steps, shown[len(args.editors):]))
-    if args.plot and curve:
-        plot(curve, args.plot)
+        for (label, _, _), groups in zip(tasks, results):
+            print("\n".join(line_of(label, group) for group in groups), flush=True)
 
 
 if __name__ == "__main__":

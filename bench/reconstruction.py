@@ -1,6 +1,6 @@
 """How well an inverted picture comes back: rendered scenes, inverted and sampled again with the same prompt.
 
-    python bench/reconstruction.py --heddle build/heddle [--model emoji-unet | emoji-mmdit] [--scenes 4] [--calls 50]
+    python bench/reconstruction.py --heddle build/heddle [--model emoji-unet | emoji-mmdit] [--scenes 4] [--calls 50] [--shift 1]
 
 prints, for each inversion and guidance, the mean error of the latents over their deviation, and the lowest and highest PSNR in dB against the
 autoencoder's own reconstruction of the scene; of flow models all solvers at equally many calls of the network in each direction (needs what
@@ -31,9 +31,10 @@ def diffusion_cases(calls: int):
                dict(method=method, guidance=guidance, iterations=rounds))
 
 
-def flow_cases(calls: int):
+def flow_cases(calls: int, shift: float | None):
+    own = {} if shift is None else dict(shift=shift)
     for solver, steps in [("euler", calls), ("rf2", calls // 2), ("fireflow", calls - 1)]:
-        yield f"{solver}, {steps} steps", dict(name=solver, steps=steps, guidance=1), dict(method="solver")
+        yield f"{solver}, {steps} steps", dict(name=solver, steps=steps, guidance=1, **own), dict(method="solver")
 
 
 def scenes(folder: Path, count: int, model: str) -> list[str]:
@@ -77,13 +78,14 @@ def main() -> None:
     parser.add_argument("--model", default="emoji-unet")
     parser.add_argument("--scenes", type=int, default=4)
     parser.add_argument("--calls", type=int, default=50, help="of the network in each direction; of fixed_point, steps")
+    parser.add_argument("--shift", type=float, help="of a flow model's schedule; without it the model's own")
     args = parser.parse_args()
     model = Path(args.model) if Path(args.model).is_dir() else ROOT / "models" / args.model
     flow = (model / "transformer").is_dir()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         prompts = scenes(folder, args.scenes, model.name)
-        for label, sampler, inversion in (flow_cases if flow else diffusion_cases)(args.calls):
+        for label, sampler, inversion in flow_cases(args.calls, args.shift) if flow else diffusion_cases(args.calls):
             errors, psnrs = zip(*(round_trip(args.heddle, model, folder, i, p, sampler, inversion) for i, p in enumerate(prompts)))
             print(f"{label}: latents {np.mean(errors):.1e}, {min(psnrs):.1f} to {max(psnrs):.1f} dB", flush=True)
 
