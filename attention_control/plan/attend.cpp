@@ -124,7 +124,7 @@ Tensor attend(const AttentionSite& site, const SiteTokens& tokens, const Tensor&
     const LeftOut left_out(layer->left_out, given);
     check(site, left_out.tokens(), q, k, context.lanes);
     // Edits are made for all tokens of a site. Where the others' part of the softmax is held there are none.
-    const std::vector<Group> programs = left_out.parts() ? std::vector<Group>{} : programs_at(site, context);
+    const std::vector<Group> programs = holds_part(layer->left_out) ? std::vector<Group>{} : programs_at(site, context);
     out = programs.empty() ? left_out.attend() : left_out.cut(attend_all(left_out.filled(), programs));
   }
   if (context.stop_after == site.depth && context.plan != nullptr) throw StopEvaluation{};

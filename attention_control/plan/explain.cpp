@@ -6,6 +6,8 @@
 #include <map>
 #include <set>
 
+#include "attention_control/plan/left_out.h"
+
 namespace heddle {
 namespace {
 
@@ -149,7 +151,7 @@ class LayerCosts {
 
   // Whether a lane has edits that act there.
   bool edited(int step) const {
-    if (std::ranges::any_of(section_.left_out, [](const Reuse& r) { return r.held == Held::part; })) return false;
+    if (holds_part(section_.left_out)) return false;
     const Moment moment{.step = step, .steps = plan_.run().steps, .pass = section_.pass};
     for (const Branch branch : plan_.branches_at(step)) {
       for (int member = 0; member < static_cast<int>(plan_.run().members.size()); ++member) {
@@ -196,7 +198,7 @@ class LayerCosts {
 
 PlanRow row_of(const CompiledPlan& plan, const CompiledPlan::LayerSection& section) {
   const LayerCosts costs(plan, section);
-  const bool part = std::ranges::any_of(section.left_out, [](const Reuse& r) { return r.held == Held::part; });
+  const bool part = holds_part(section.left_out);
   std::vector<std::string> left_out;
   for (const Reuse& reuse : section.left_out) left_out.push_back(reuse.segment);
   const RunShape& run = plan.run();

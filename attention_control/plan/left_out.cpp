@@ -103,8 +103,8 @@ SiteTokens LeftOut::tokens() const {
   return out;
 }
 
-bool LeftOut::parts() const {
-  return std::ranges::any_of(left_out_, [](const Reuse& reuse) { return reuse.held == Held::part; });
+bool holds_part(const std::vector<Reuse>& left_out) {
+  return std::ranges::any_of(left_out, [](const Reuse& reuse) { return reuse.held == Held::part; });
 }
 
 // The tokens of x with those that the bank holds, tensor `which` of each, in the layout's order; -1: with zeros.

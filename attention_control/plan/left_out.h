@@ -24,6 +24,9 @@ void put(const Keep& keep, std::vector<Tensor> tensors, const AttentionSite& sit
 // Of an evaluation with all tokens, what `layer` keeps of segments. The others' part of a softmax is computed beside.
 void keep_segments(const CompiledPlan::LayerSection& layer, const SiteCall& call);
 
+// Whether a part of the softmax is held among them.
+bool holds_part(const std::vector<Reuse>& left_out);
+
 // One attention from which segments are left out.
 class LeftOut {
  public:
@@ -31,7 +34,6 @@ class LeftOut {
   LeftOut(const std::vector<Reuse>& left_out, const SiteTensors& given);
 
   SiteTokens tokens() const;  // those that are there, without terms
-  bool parts() const;         // whether a part of the softmax is held
   // Of the queries that are there, [B,N,H,Dv], unedited.
   Tensor attend() const;
   // All tokens: queries that are not there are zeros, keys and values are those held.

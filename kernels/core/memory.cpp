@@ -77,8 +77,9 @@ class Pool {
   }
 
   std::byte* from_system(int64_t bytes) {
-    // What the pool holds makes the process hardly larger than the living buffers once were.
-    if (stats_.in_use + stats_.pooled + bytes > lived_ + slack) release_largest(bytes);
+    // What the pool holds makes the process hardly larger than the living buffers once were, and never than the budget.
+    const int64_t most = budget_ > 0 ? std::min(lived_ + slack, budget_) : lived_ + slack;
+    if (stats_.in_use + stats_.pooled + bytes > most) release_largest(bytes);
     const int64_t unit = bytes >= mapped_from ? page : alignment;
     const int64_t size = (std::max<int64_t>(bytes, 1) + unit - 1) / unit * unit;
     auto* block = static_cast<std::byte*>(

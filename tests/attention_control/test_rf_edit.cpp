@@ -6,6 +6,7 @@
 #include "kernels/ops/rotary.h"
 #include "tests/attention_control/attend_call.h"
 #include "tests/attention_control/declared.h"
+#include "tests/support/refusal.h"
 
 namespace heddle {
 namespace {
@@ -64,13 +65,8 @@ std::set<std::string> sites_of(const CompiledPlan& plan, Pass pass) {
   return out;
 }
 
-std::string refusal(const std::string& settings, const RunShape& run = flux_like()) {
-  try {
-    declare("rf_edit", settings, run);
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "composed";
+std::string refusal(const std::string& settings, const RunShape& run = flux_like(), ErrorCode code = ErrorCode::usage) {
+  return testing::refusal_of([&] { declare("rf_edit", settings, run); }, "composed", code);
 }
 
 TEST(RfEdit, ActsInTheLastBlocksOfSingleStreams) {
@@ -154,7 +150,7 @@ TEST(RfEdit, RefusesWhatItCannotDo) {
   EXPECT_NE(refusal("{mask: [[0, 0]], tokens: image}").find("the mask is black"), std::string::npos);
   EXPECT_NE(refusal("{boxes: [[0.9, 0.1, 0.2, 0.5]]}").find("x0 below x1"), std::string::npos);
   EXPECT_NE(refusal("{mask: [[0, 2]]}").find("0 to 1"), std::string::npos);
-  EXPECT_NE(refusal("{mask: none.png}").find("none.png"), std::string::npos);
+  EXPECT_NE(refusal("{mask: none.png}", flux_like(), ErrorCode::input).find("none.png"), std::string::npos);
 }
 
 TEST(RfEdit, ClaimsTheRolesThatItRecalls) {

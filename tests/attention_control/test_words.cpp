@@ -3,6 +3,7 @@
 
 #include "attention_control/plan/words.h"
 #include "kernels/core/error.h"
+#include "tests/support/refusal.h"
 
 namespace heddle {
 namespace {
@@ -30,13 +31,7 @@ PromptTokens tokenized(const std::string& text, size_t piece, size_t window = 75
 }
 
 std::string refusal(const PromptTokens& prompt, const std::string& words) {
-  try {
-    prompt.find(words, "p.yaml:3");
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), ErrorCode::usage);
-    return error.what();
-  }
-  return "found";
+  return testing::refusal_of([&] { prompt.find(words, "p.yaml:3"); }, "found");
 }
 
 TEST(Words, AreFoundByTheirTokens) {

@@ -11,6 +11,7 @@
 #include "pipelines/generate.h"
 #include "pipelines/outputs.h"
 #include "tests/support/compare.h"
+#include "tests/support/refusal.h"
 
 namespace heddle {
 namespace {
@@ -116,13 +117,7 @@ TEST(Edits, PromptToPromptAndMasaCtrlShareASource) {
 }
 
 std::string refusal(const std::string& methods) {
-  try {
-    with(methods);
-  } catch (const Error& e) {
-    EXPECT_EQ(e.code(), ErrorCode::usage);
-    return e.what();
-  }
-  return "";
+  return testing::refusal_of([&] { with(methods); }, "");
 }
 
 TEST(Edits, ContradictionsAreRefusedWithAReason) {

@@ -6,6 +6,7 @@
 #include "tests/pipelines/joint_run.h"
 #include "tests/pipelines/parity_cases.h"
 #include "tests/support/compare.h"
+#include "tests/support/refusal.h"
 
 namespace heddle {
 namespace {
@@ -161,15 +162,7 @@ TEST(FlowEdits, WhatIsLeftOpenIsTheEditorsOwn) {
 }
 
 std::string refusal(const std::string& model, const std::string& lines) {
-  try {
-    latents(model, lines);
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), ErrorCode::usage) << error.what();
-    const std::string text = error.what();
-    EXPECT_EQ(text.find('\n'), text.npos) << text;
-    return text;
-  }
-  return "composed";
+  return testing::refusal_of([&] { latents(model, lines); }, "composed");
 }
 
 TEST(FlowEdits, RefusesWhatDoesNotGoTogether) {

@@ -12,6 +12,7 @@
 #include "pipelines/generate.h"
 #include "tests/pipelines/word_maps_check.h"
 #include "tests/support/compare.h"
+#include "tests/support/refusal.h"
 
 namespace heddle {
 namespace {
@@ -98,13 +99,7 @@ TEST(JointMethods, EqualPromptsGiveEqualPictures) {
 }
 
 std::string refusal(const std::string& model, const std::string& methods) {
-  try {
-    with(model, methods);
-  } catch (const Error& e) {
-    EXPECT_EQ(e.code(), ErrorCode::usage) << e.what();
-    return e.what();
-  }
-  return "";
+  return testing::refusal_of([&] { with(model, methods); }, "");
 }
 
 // Each method with T-GATE, perturbed attention and StyleAligned: it runs, whatever the order, or is refused with a

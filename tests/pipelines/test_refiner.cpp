@@ -10,6 +10,7 @@
 #include "kernels/core/error.h"
 #include "pipelines/generate.h"
 #include "tests/support/compare.h"
+#include "tests/support/refusal.h"
 
 namespace heddle {
 namespace {
@@ -49,13 +50,7 @@ TEST(Refiner, FinalLatentsAndPictureAgreeWithDiffusers) {
 }
 
 std::string refusal(const std::string& lines, const std::string& model = "refiner") {
-  try {
-    run(lines, model);
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), ErrorCode::usage) << error.what();
-    return error.what();
-  }
-  return "nothing was refused";
+  return testing::refusal_of([&] { run(lines, model); });
 }
 
 TEST(Refiner, SettingsOfTheOtherNetworkAreRefused) {

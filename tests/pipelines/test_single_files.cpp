@@ -9,6 +9,7 @@
 #include "kernels/core/error.h"
 #include "pipelines/component.h"
 #include "pipelines/generate.h"
+#include "tests/support/refusal.h"
 
 namespace heddle {
 namespace {
@@ -28,13 +29,7 @@ RunResult run(const std::string& lines) {
 }
 
 std::string error_of(ErrorCode code, const std::string& lines) {
-  try {
-    run(lines);
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), code) << error.what();
-    return error.what();
-  }
-  return "nothing was refused";
+  return testing::refusal_of([&] { run(lines); }, "nothing was refused", code);
 }
 
 class SingleFile : public ::testing::TestWithParam<std::string> {};

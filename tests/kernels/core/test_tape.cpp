@@ -83,5 +83,22 @@ TEST(Memory, BudgetIsACleanErrorAndBuffersAreReused) {
   EXPECT_EQ(memory_stats().in_use, before);
 }
 
+// Blocks of two sizes in turn: both wait in the pool, unless the budget is too small for both.
+TEST(Memory, TheRoomToSpareEndsAtTheBudget) {
+  const auto in_turn = [] {
+    for (const int64_t megabytes : {8, 4}) Tensor::empty({megabytes << 18});
+  };
+  in_turn();
+  const MemoryStats first = memory_stats();
+  in_turn();
+  EXPECT_EQ(memory_stats().allocations, first.allocations);
+  trim_memory();
+  const int64_t in_use = memory_stats().in_use;
+  set_memory_budget(in_use + (9 << 20));
+  in_turn();
+  EXPECT_LE(memory_stats().in_use + memory_stats().pooled, in_use + (9 << 20));
+  set_memory_budget(0);
+}
+
 }  // namespace
 }  // namespace heddle
