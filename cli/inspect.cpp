@@ -173,7 +173,7 @@ void add_inspect(CLI::App& app) {
   };
   auto a = std::make_shared<Arguments>();
   CLI::App* command =
-      app.add_subcommand("inspect", "Say what a model folder, component, safetensors file or picture is");
+      app.add_subcommand("inspect", "Say what a model folder, component, safetensors or GGUF file, or picture is");
   command
       ->add_option("path", a->path,
                    "Model folder, component folder, .safetensors file or index, .gguf file, or a PNG that heddle or "
