@@ -1,8 +1,9 @@
 """Full-size components with random f16 weights, and inputs for them, for the speed comparisons.
 
-    python bench/make_models.py FOLDER [sd15_unet sdxl_unet sd3 flux vae sd15 ...]
+    python bench/make_models.py FOLDER [sd15_unet sdxl_unet sd3 flux vae sd15 flux.Q8_0 flux.Q4_K ...]
 
-`sd3` is of the size of SD3 medium; `flux` has FLUX's widths but 2 double and 4 single blocks. `sd15` is a whole folder for `heddle bench preset`: the full-size UNet with a small text encoder and the shipped model's tokenizer and autoencoder.
+`sd3` is of the size of SD3 medium; `flux` has FLUX's widths but 2 double and 4 single blocks, `flux.TYPE` its matrices in blocks of a GGUF type (needs the package gguf; of the K types the numbers are
+drawn). `sd15` is a whole folder for `heddle bench preset`: the full-size UNet with a small text encoder and the shipped model's tokenizer and autoencoder.
 """
 import json
 import shutil
@@ -94,8 +95,32 @@ def make_pipeline(folder):
     CLIPTextModel(config).half().save_pretrained(target / "text_encoder")
 
 
+def make_gguf(folder, network, kind):
+    """The network's file under its authors' names, as published ones are."""
+    sys.path.append(str(Path(__file__).resolve().parents[1] / "tools/fixtures"))
+    import gguf_files
+    import original_layouts
+    if not (folder / network).exists():
+        make(folder, network)
+    state = getattr(original_layouts, network)(gguf_files.weights(folder / network))
+    types = gguf_files.T
+    kinds = {key: types[kind] if value.ndim == 2 else types.F16 for key, value in state.items()}
+    stored = {key: (gguf_files.quantized(value.float().contiguous(), kinds[key])[0], kinds[key]) for key, value in state.items()}
+    gguf_files.write(folder / f"{network}.{kind}.gguf", network, stored)
+
+
+def make_named(folder, name):
+    network, _, kind = name.partition(".")
+    if kind:
+        make_gguf(folder, network, kind)
+    elif name == "sd15":
+        make_pipeline(folder)
+    else:
+        make(folder, name)
+
+
 if __name__ == "__main__":
     target = Path(sys.argv[1])
     target.mkdir(parents=True, exist_ok=True)
     for name in sys.argv[2:] or MODELS:
-        make_pipeline(target) if name == "sd15" else make(target, name)
+        make_named(target, name)
