@@ -19,6 +19,9 @@ BoundedAttention::Tokens BoundedAttention::resolve(const Member& member, const s
     for (int64_t key = part.end; joint_ && key < part.stop; ++key) out.tail.insert(key);
   }
   if (!joint_) out.ends = {member.words.end};
+  if (eos_token && *eos_token >= out.length)
+    fail(ErrorCode::usage, where + " eos_token", "a position below " + std::to_string(out.length),
+         std::to_string(*eos_token));
   if (eos_token) out.ends = out.tail = {*eos_token};
   out.tail.insert(out.ends.begin(), out.ends.end());
   std::set<int64_t> looked = out.ends;
@@ -31,11 +34,11 @@ BoundedAttention::Tokens BoundedAttention::resolve(const Member& member, const s
       out.nouns.back().push_back(part.back());
   }
   out.looked.assign(looked.begin(), looked.end());
-  TokenWords hidden;
+  TokenWordsOrNone hidden = filter_tokens.value_or(TokenWordsOrNone{});
   if (!filter_tokens) {
     for (const std::string& word : function_words(member.words.text)) hidden.items.emplace_back(word);
   }
-  for (const int64_t token : (filter_tokens ? *filter_tokens : hidden).positions(member.words, where)) {
+  for (const int64_t token : hidden.positions(member.words, where)) {
     if (!looked.contains(token)) out.filtered.insert(token);
   }
   return out;

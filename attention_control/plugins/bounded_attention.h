@@ -51,7 +51,7 @@ struct BoundedAttention final : Method {
   std::vector<std::array<double, 4>> boxes;
   std::vector<TokenWords> subject_tokens;
   std::vector<TokenWords> noun_tokens;
-  std::optional<TokenWords> filter_tokens;
+  std::optional<TokenWordsOrNone> filter_tokens;
   std::optional<int> eos_token;
   std::vector<MaskRows> masks;
   std::vector<std::string> loss_layers, mask_layers;

@@ -48,6 +48,11 @@ void ParamType<TokenWords>::read(const YamlNode& node, const Limits&, TokenWords
   for (const YamlNode& item : node.items) read_one(item, out);
 }
 
+void ParamType<TokenWordsOrNone>::read(const YamlNode& node, const Limits& limits, TokenWordsOrNone& out) {
+  out.items.clear();
+  if (node.kind != YamlNode::Kind::list || !node.items.empty()) ParamType<TokenWords>::read(node, limits, out);
+}
+
 YamlNode ParamType<TokenWords>::write(const TokenWords& value) {
   std::vector<YamlNode> items;
   for (const auto& item : value.items) {

@@ -18,11 +18,20 @@ struct TokenWords {
   std::vector<int64_t> positions(const PromptTokens& prompt, const std::string& where) const;
 };
 
+// The same where [] says that there are none.
+struct TokenWordsOrNone : TokenWords {};
+
 template <>
 struct ParamType<TokenWords> : PlainParam {
   static std::string name() { return "words or token positions"; }
   static void read(const YamlNode& node, const Limits&, TokenWords& out);
   static YamlNode write(const TokenWords& value);
+};
+
+template <>
+struct ParamType<TokenWordsOrNone> : ParamType<TokenWords> {
+  static std::string name() { return "words or token positions, or [] for none"; }
+  static void read(const YamlNode& node, const Limits& limits, TokenWordsOrNone& out);
 };
 
 }  // namespace heddle

@@ -221,6 +221,10 @@ TEST(JointMethods, WhatATransformerLacksIsRefusedInWords) {
   EXPECT_NE(gates.find("cross_replace"), std::string::npos) << gates;
   const std::string range = refusal("sd3", "attend_and_excite: {subject_tokens: [cat], text_range: to_last}");
   EXPECT_NE(range.find("padding"), std::string::npos) << range;
+  // SD3's keys of text: CLIP's 77, then 16 of T5.
+  const std::string boxes = "bounded_attention: {subject_tokens: [cat], boxes: [[0, 0, 0.5, 1]], eos_token: ";
+  EXPECT_NE(refusal("sd3", boxes + "93}").find("eos_token] wanted a position below 93; got 93"), std::string::npos);
+  EXPECT_EQ(refusal("sd3", boxes + "92, guidance: {iters: 1}}"), "");
 }
 
 TEST(JointMethods, GuidedPicturesDoNotDependOnTheirNeighbours) {
