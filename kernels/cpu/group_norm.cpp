@@ -6,6 +6,7 @@
 #include "kernels/cpu/simd.h"
 // After simd.h.
 #include <cmath>
+#include <optional>
 #include <vector>
 
 #include "kernels/cpu/float_type.h"
@@ -39,6 +40,7 @@ struct GroupNormJob {
         silu(call.options.then == Activation::silu) {}
   int64_t begin(int64_t stretch) const { return length * stretch / stretches; }
   int64_t at(int64_t n, int64_t position) const { return (n * length + position) * channels; }
+  int64_t other(int64_t n) const { return call.pooled_with.empty() ? n : call.pooled_with[static_cast<size_t>(n)]; }
   bool worth_threads() const { return call.x.count() > 32768; }
 };
 
@@ -209,8 +211,15 @@ void for_stretches(const GroupNormJob& job, const F& f) {
   for (int64_t i = 0; i < stretches; ++i) f(i);
 }
 
-// Mean and 1 / deviation of each group from its channels' sums.
-void statistics(const GroupNormJob& job, const std::vector<float>& pivot, const StretchSums& sums, float* stats) {
+// Of a group in one row.
+struct GroupMoments {
+  double mean = 0, variance = 0;
+};
+
+// Of each group from its channels' sums.
+std::vector<GroupMoments> group_moments(const GroupNormJob& job, const std::vector<float>& pivot,
+                                        const StretchSums& sums) {
+  std::vector<GroupMoments> out;
   const double length = static_cast<double>(job.length), count = length * static_cast<double>(job.width);
   for (int64_t g = 0; g < job.call.options.groups; ++g) {
     double mean = 0, squares = 0;
@@ -220,8 +229,20 @@ void statistics(const GroupNormJob& job, const std::vector<float>& pivot, const 
       const double shift = mean - pivot[c];  // sum of (d - shift)^2
       squares += sums.second[c] - 2 * shift * sums.first[c] + length * shift * shift;
     }
-    stats[2 * g] = static_cast<float>(mean);
-    stats[2 * g + 1] = static_cast<float>(1.0 / std::sqrt(std::max(squares / count, 0.0) + job.call.options.eps));
+    out.push_back({mean, std::max(squares / count, 0.0)});
+  }
+  return out;
+}
+
+// Mean and 1 / deviation of each group over the positions of two rows, or of one that is named twice: halves of equal
+// numbers add up to them exactly.
+void statistics(const GroupNormJob& job, const std::vector<GroupMoments>& own, const std::vector<GroupMoments>& other,
+                float* stats) {
+  for (size_t g = 0; g < own.size(); ++g) {
+    const double apart = (own[g].mean - other[g].mean) / 2;
+    const double variance = (own[g].variance + other[g].variance) / 2 + apart * apart;
+    stats[2 * g] = static_cast<float>((own[g].mean + other[g].mean) / 2);
+    stats[2 * g + 1] = static_cast<float>(1.0 / std::sqrt(variance + job.call.options.eps));
   }
 }
 
@@ -236,21 +257,44 @@ ChannelMaps maps_of(const GroupNormJob& job, const float* stats) {
   return maps;
 }
 
-// What a group's mean and deviation send back: mean(g) and (x - mean) * mean(g * (x - mean)) / variance.
-Corrections corrections(const GroupNormJob& job, const StretchSums& sums, const float* stats) {
-  Corrections less;
-  const double count = static_cast<double>(job.length * job.width);
+// What the statistics of some rows send back to the positions of one, of each group.
+struct Returns {
+  std::vector<double> level, along;
+};
+
+// A row's mean and deviation send mean(g) and (x - mean) * mean(g * (x - mean)) / variance to the positions that they
+// were taken of: half of that to each of two rows. `stats` are that row's, `here` those of the row that receives.
+void add_half(const GroupNormJob& job, const StretchSums& sums, const float* stats, const float* here, Returns& back) {
+  const double count = 2 * static_cast<double>(job.length * job.width);
   for (int64_t g = 0; g < job.call.options.groups; ++g) {
     double level = 0, along = 0;
     for (int64_t c = g * job.width; c < (g + 1) * job.width; ++c) {
       level += sums.first[c];
       along += sums.second[c];
     }
-    const double inverse = stats[2 * g + 1];
-    less.level.insert(less.level.end(), job.width, static_cast<float>(level / count));
-    less.along.insert(less.along.end(), job.width, static_cast<float>(along / count * inverse * inverse));
+    const double inverse = stats[2 * g + 1], slope = along / count * inverse * inverse;
+    back.along[g] += slope;
+    back.level[g] += level / count + (static_cast<double>(here[2 * g]) - stats[2 * g]) * slope;
+  }
+}
+
+Corrections corrections(const GroupNormJob& job, const Returns& back) {
+  Corrections less;
+  for (int64_t g = 0; g < job.call.options.groups; ++g) {
+    less.level.insert(less.level.end(), job.width, static_cast<float>(back.level[g]));
+    less.along.insert(less.along.end(), job.width, static_cast<float>(back.along[g]));
   }
   return less;
+}
+
+// f(n) of a row, computed when it is first asked for: without pooling while the row is in the cache.
+template <class T, class F>
+auto once_for_each_row(const GroupNormJob& job, F f) {
+  return [f, made = std::vector<std::optional<T>>(static_cast<size_t>(job.rows))](int64_t n) mutable -> const T& {
+    std::optional<T>& slot = made[static_cast<size_t>(n)];
+    if (!slot) slot = f(n);
+    return *slot;
+  };
 }
 }  // namespace
 
@@ -259,11 +303,14 @@ Normalised group_norm_forward(const GroupNormCall& call) {
   Normalised made{Tensor::empty(call.x.shape(), call.x.dtype()), Tensor::empty({job.rows, call.options.groups, 2})};
   const auto add = HWY_DYNAMIC_DISPATCH(moments);
   const auto map = HWY_DYNAMIC_DISPATCH(map_stretch);
+  auto moments_of = once_for_each_row<std::vector<GroupMoments>>(job, [&](int64_t n) {
+    const std::vector<float> pivot = first_position(job, n);
+    return group_moments(job, pivot,
+                         sum_stretches(job, [&](int64_t i, StretchSums& sums) { add(job, pivot.data(), n, i, sums); }));
+  });
   for (int64_t n = 0; n < job.rows; ++n) {
     float* stats = made.stats.fill_data<float>() + n * call.options.groups * 2;
-    const std::vector<float> pivot = first_position(job, n);
-    statistics(job, pivot,
-               sum_stretches(job, [&](int64_t i, StretchSums& sums) { add(job, pivot.data(), n, i, sums); }), stats);
+    statistics(job, moments_of(n), moments_of(job.other(n)), stats);
     const ChannelMaps maps = maps_of(job, stats);
     for_stretches(job, [&](int64_t i) { map(job, maps, n, i, made.y); });
   }
@@ -275,11 +322,21 @@ Tensor group_norm_backward(const GroupNormCall& call, const Tensor& stats, const
   Tensor d_x = Tensor::empty(call.x.shape(), call.x.dtype());
   const auto add = HWY_DYNAMIC_DISPATCH(cotangent_moments);
   const auto map = HWY_DYNAMIC_DISPATCH(map_back);
+  const auto stats_of = [&](int64_t n) { return stats.data<float>() + n * call.options.groups * 2; };
+  auto sums_of = once_for_each_row<StretchSums>(job, [&](int64_t n) {
+    const ChannelMaps maps = maps_of(job, stats_of(n));
+    return sum_stretches(job, [&](int64_t i, StretchSums& s) { add(job, maps, d_y, n, i, s); });
+  });
+  const std::vector<double> zeros(static_cast<size_t>(call.options.groups), 0.0);
   for (int64_t n = 0; n < job.rows; ++n) {
-    const float* row_stats = stats.data<float>() + n * call.options.groups * 2;
-    const ChannelMaps maps = maps_of(job, row_stats);
-    const StretchSums sums = sum_stretches(job, [&](int64_t i, StretchSums& s) { add(job, maps, d_y, n, i, s); });
-    const Corrections less = corrections(job, sums, row_stats);
+    Returns back{zeros, zeros};
+    for (int64_t from = 0; from < job.rows; ++from) {
+      for (const int64_t row : {from, job.other(from)}) {
+        if (row == n) add_half(job, sums_of(from), stats_of(from), stats_of(n), back);
+      }
+    }
+    const ChannelMaps maps = maps_of(job, stats_of(n));
+    const Corrections less = corrections(job, back);
     for_stretches(job, [&](int64_t i) { map(job, maps, less, d_y, n, i, d_x); });
   }
   return d_x;

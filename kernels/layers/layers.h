@@ -1,6 +1,8 @@
 // Layers: weights from a Scope, called like functions. Ops hold no weights; models are made of these.
 #pragma once
 
+#include <span>
+
 #include "kernels/layers/scope.h"
 #include "kernels/ops/conv2d.h"
 #include "kernels/ops/linear.h"
@@ -53,7 +55,9 @@ class GroupNorm {
   GroupNorm() = default;
   GroupNorm(const Scope& scope, int64_t channels, const GroupNormOptions& options);
   // `then` may be any activation here; the op joins silu only.
-  Tensor operator()(const Tensor& x) const { return activate(group_norm(x, gamma_, beta_, options_), separate_); }
+  Tensor operator()(const Tensor& x, std::span<const int64_t> pooled_with = {}) const {
+    return activate(group_norm(x, gamma_, beta_, options_, pooled_with), separate_);
+  }
 
  private:
   Tensor gamma_, beta_;

@@ -1,6 +1,8 @@
 // Normalisations: checks, the tape and dispatch. Only the gradient in x exists: weights are never differentiated.
 #include "kernels/ops/norm.h"
 
+#include <algorithm>
+
 #include "kernels/core/error.h"
 #include "kernels/core/tape.h"
 #include "kernels/cpu/norm.h"
@@ -22,6 +24,16 @@ void check_vector(const Tensor& weight, int64_t channels, const char* op, const 
   if (!(weight.shape() == Shape{channels}) || weight.dtype() != DType::f32 || !weight.is_contiguous()) {
     fail(ErrorCode::internal, op, std::string(name) + " f32 " + Shape{channels}.text(),
          std::string(name_of(weight.dtype())) + " " + weight.shape().text());
+  }
+}
+
+void check_rows(std::span<const int64_t> pooled_with, int64_t rows) {
+  const auto inside = [&](int64_t row) { return row >= 0 && row < rows; };
+  if (pooled_with.empty()) return;
+  if (static_cast<int64_t>(pooled_with.size()) != rows || !std::ranges::all_of(pooled_with, inside)) {
+    fail(ErrorCode::internal, "group_norm",
+         "a row of 0.." + std::to_string(rows - 1) + " for each row to be pooled with",
+         std::to_string(pooled_with.size()) + " numbers");
   }
 }
 
@@ -81,7 +93,8 @@ Tensor over_tokens(const Tensor& w, const Tensor& x) {
 
 }  // namespace
 
-Tensor group_norm(const Tensor& given, const Tensor& gamma, const Tensor& beta, const GroupNormOptions& options) {
+Tensor group_norm(const Tensor& given, const Tensor& gamma, const Tensor& beta, const GroupNormOptions& options,
+                  std::span<const int64_t> pooled_with) {
   check_input(given, 2, "group_norm");
   const int64_t channels = given.dim(-1);
   if (options.groups <= 0 || channels % options.groups != 0) {
@@ -93,10 +106,11 @@ Tensor group_norm(const Tensor& given, const Tensor& gamma, const Tensor& beta, 
   }
   check_vector(gamma, channels, "group_norm", "gamma");
   check_vector(beta, channels, "group_norm", "beta");
+  check_rows(pooled_with, given.dim(0));
   if (given.count() == 0) return given;
   const Tensor x = contiguous(given);
   const int64_t n = x.dim(0);
-  const cpu::GroupNormCall call{as_rows(x, n), gamma, beta, options};
+  const cpu::GroupNormCall call{as_rows(x, n), gamma, beta, options, {pooled_with.begin(), pooled_with.end()}};
   const cpu::Normalised made = cpu::group_norm_forward(call);
   return record(shaped_as(made.y, x), {x}, [call, n, stats = made.stats](const Tensor& d_y) -> std::vector<Tensor> {
     return {shaped_as(cpu::group_norm_backward(call, stats, as_rows(cotangent(d_y, call.x), n)), d_y)};

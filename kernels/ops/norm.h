@@ -1,6 +1,8 @@
 // Normalisations, statistics in f32 (Wu & He 2018; Ba et al. 2016; Zhang & Sennrich 2019).
 #pragma once
 
+#include <span>
+
 #include "kernels/core/tensor.h"
 #include "kernels/ops/activation.h"
 
@@ -13,7 +15,11 @@ struct GroupNormOptions {
   double eps = 1e-5;
   Activation then = Activation::none;
 };
-Tensor group_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, const GroupNormOptions& options);
+// `pooled_with` names another row for each: a row's mean and variance are then those of both rows' positions together,
+// as if they were one map (share_group_norm of StyleAligned's official code). A row that names itself, and all where it
+// is empty, have their own. Error(internal) where it is neither empty nor N rows of x.
+Tensor group_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, const GroupNormOptions& options,
+                  std::span<const int64_t> pooled_with = {});
 
 // Over the last axis. gamma and beta [C] are f32, either may be undefined.
 Tensor layer_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, double eps);

@@ -26,19 +26,28 @@ double silu(double u) {
   return u / (1 + std::exp(-u));
 }
 
-Array group_oracle(const Array& x, const Array& gamma, const Array& beta, const GroupNormOptions& options) {
+using Partners = std::vector<int64_t>;
+
+Array group_oracle(const Array& x, const Array& gamma, const Array& beta, const GroupNormOptions& options,
+                   const Partners& pooled_with = {}) {
   const int64_t n = x.shape[0], channels = x.shape.back(), length = x.shape.count() / (n * channels);
   const int64_t width = channels / options.groups;
   Array y = x;
   for (int64_t i = 0; i < n * options.groups; ++i) {
     const int64_t first = i / options.groups * length * channels + i % options.groups * width;
-    double mean = 0, variance = 0;
-    for (int64_t k = 0; k < length * width; ++k) mean += x[first + k / width * channels + k % width];
-    mean /= static_cast<double>(length * width);
-    for (int64_t k = 0; k < length * width; ++k) {
-      variance += std::pow(x[first + k / width * channels + k % width] - mean, 2);
-    }
-    variance /= static_cast<double>(length * width);
+    std::vector<int64_t> rows{i / options.groups};
+    if (!pooled_with.empty()) rows.push_back(pooled_with[static_cast<size_t>(rows[0])]);
+    const auto count = static_cast<double>(rows.size()) * static_cast<double>(length * width);
+    const auto sum = [&](auto of) {
+      double total = 0;
+      for (const int64_t row : rows) {
+        const int64_t begin = row * length * channels + i % options.groups * width;
+        for (int64_t k = 0; k < length * width; ++k) total += of(x[begin + k / width * channels + k % width]);
+      }
+      return total;
+    };
+    const double mean = sum([](double v) { return v; }) / count;
+    const double variance = sum([&](double v) { return (v - mean) * (v - mean); }) / count;
     for (int64_t k = 0; k < length * width; ++k) {
       const int64_t at = first + k / width * channels + k % width, c = i % options.groups * width + k % width;
       const double u = (x[at] - mean) / std::sqrt(variance + options.eps) * gamma[c] + beta[c];
@@ -73,6 +82,62 @@ TEST(GroupNorm, GroupsAndRanks) {
       check_group({1, 9, 5}, {.groups = 5, .then = then});
     }
   });
+}
+
+// Rows that look at others, at themselves, at rows that look elsewhere, or at one another.
+TEST(GroupNorm, StatisticsPooledWithAnotherRow) {
+  testing::on_each_instruction_set([] {
+    for (const Partners& partners : {Partners{0, 0, 0}, Partners{1, 2, 2}, Partners{1, 0, 1}}) {
+      for (const Shape& shape : {Shape{3, 3, 2, 8}, Shape{3, 5, 34}}) {
+        const GroupNormOptions options{.groups = 2, .eps = 1e-5, .then = Activation::silu};
+        const Array gamma = weights(5, shape.back()), beta = weights(6, shape.back());
+        // Each row with a level and a spread of its own, so that those of two rows are none of theirs.
+        const auto spread = [](int64_t row) { return 0.5 + 0.75 * static_cast<double>(row); };
+        Array levels{{shape[0], 1, 1, 1}, {-1, 0.5, 2}}, spreads = levels;
+        for (int64_t row = 0; row < 3; ++row) spreads[row] = spread(row);
+        if (shape.rank() == 3) levels.shape = spreads.shape = {3, 1, 1};
+        testing::check({.name = "group_norm pooled with " + std::to_string(partners[0]) + std::to_string(partners[1]) +
+                                std::to_string(partners[2]) + " " + shape.text(),
+                        .inputs = {shape},
+                        .op =
+                            [&](const auto& x) {
+                              const auto as = [&](const Array& a) { return testing::to_tensor(a, x[0].dtype()); };
+                              return group_norm(add(multiply(x[0], as(spreads)), as(levels)),
+                                                testing::to_tensor(gamma, DType::f32),
+                                                testing::to_tensor(beta, DType::f32), options, partners);
+                            },
+                        .oracle =
+                            [&](const auto& x) {
+                              Array y = x[0];
+                              for (int64_t i = 0; i < y.shape.count(); ++i) {
+                                const int64_t row = i / (y.shape.count() / 3);
+                                y[i] = y[i] * spread(row) + levels[row];
+                              }
+                              return group_oracle(y, gamma, beta, options, partners);
+                            },
+                        .magnitude = 8});
+      }
+    }
+  });
+}
+
+// Values and gradient.
+TEST(GroupNorm, ARowPooledWithItselfIsPlainBitForBit) {
+  const Shape shape{2, 33, 31, 64};
+  const Array x{shape, testing::normals(3, shape.count())}, cotangent{shape, testing::normals(4, shape.count())};
+  const Tensor gamma = testing::to_tensor(weights(5, 64), DType::f32),
+               beta = testing::to_tensor(weights(6, 64), DType::f32);
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    const auto run = [&](const Partners& partners) {
+      Tape tape;
+      const Tensor t = tape.watch(testing::to_tensor(x, dtype));
+      const Tensor y = group_norm(t, gamma, beta, {.then = Activation::silu}, partners);
+      const Tensor back = tape.gradient(y, t, testing::to_tensor(cotangent, dtype));
+      return std::pair{y.to_vector(), back.to_vector()};
+    };
+    EXPECT_EQ(run({0, 1}), run({}));
+    EXPECT_NE(run({0, 0}), run({}));
+  }
 }
 
 // A mean of 3000 standard deviations: the statistics must not lose the variance.
@@ -233,6 +298,8 @@ TEST(Norms, RefuseWhatDoesNotFit) {
   EXPECT_THROW(group_norm(x, six, six, {.groups = 4}), Error);
   EXPECT_THROW(group_norm(x, Tensor::zeros({5}), six, {.groups = 3}), Error);
   EXPECT_THROW(group_norm(x, six, six, {.groups = 3, .then = Activation::gelu}), Error);
+  for (const Partners& partners : {Partners{0, 0}, Partners{1}, Partners{-1}})
+    EXPECT_THROW(group_norm(x, six, six, {.groups = 3}, partners), Error);
   EXPECT_THROW(layer_norm(x, Tensor::zeros({6}, DType::bf16), six, 1e-5), Error);
   EXPECT_THROW(rms_norm(Tensor::zeros({3}, DType::i64), {}, 1e-5), Error);
   EXPECT_THROW(modulated_norm(x, {six, six}, 1e-5), Error);
