@@ -35,8 +35,16 @@ nlohmann::ordered_json json_of(const PlanExplanation& plan) {
                     {"stored_bytes", row.stored_bytes},
                     {"kept_bytes", row.kept_bytes}});
   }
+  nlohmann::ordered_json norms = nlohmann::ordered_json::array();
+  for (const NormRow& row : plan.norms) {
+    norms.push_back({{"group_norms", row.norms},
+                     {"lanes", row.lanes},
+                     {"steps", {row.steps.begin, row.steps.end}},
+                     {"edit", row.edit}});
+  }
   const PlanTotals& t = plan.totals;
   return {{"rows", rows},
+          {"norms", norms},
           {"totals",
            {{"sites", t.sites},
             {"planned_sites", t.planned_sites},

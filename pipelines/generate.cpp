@@ -137,8 +137,9 @@ PlanExplanation Generation::explanation() {
   encode_prompts();
   make_network();
   if (control_.plan() == nullptr)
-    return {.rows = {}, .totals = {.sites = static_cast<int>(model_.denoiser().sites().size())}};
-  return {explain(*control_.plan()), totals(*control_.plan()), explain_text(*control_.plan())};
+    return {.rows = {}, .norms = {}, .totals = {.sites = static_cast<int>(model_.denoiser().sites().size())}};
+  return {explain(*control_.plan()), explain_norms(*control_.plan()), totals(*control_.plan()),
+          explain_text(*control_.plan())};
 }
 
 RunResult Generation::operator()() {

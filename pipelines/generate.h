@@ -39,6 +39,7 @@ struct RunResult {
 // The plan of a preset's methods, without a step being run.
 struct PlanExplanation {
   std::vector<PlanRow> rows;
+  std::vector<NormRow> norms;
   PlanTotals totals;
   std::string text = "no methods: every site is plain\n";
 };

@@ -37,6 +37,7 @@ GuidedNetwork::GuidedNetwork(Parts parts, Control& control) : parts_(std::move(p
   const int64_t text = parts_.cond.text.dim(1);
   const CompiledPlan& plan = control_.compile({.sites = parts_.network.sites(),
                                                .tokens = parts_.network.site_tokens(parts_.height, parts_.width, text),
+                                               .group_norms = parts_.network.group_norms(),
                                                .members = parts_.members,
                                                .guided = guided,
                                                .steps = parts_.schedule.steps,

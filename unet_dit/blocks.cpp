@@ -25,8 +25,8 @@ ResnetBlock::ResnetBlock(const Scope& scope, const ResnetOptions& o)
 
 Tensor ResnetBlock::operator()(const Tensor& x, const BlockInput& input) const {
   const Tensor time = time_.defined() ? time_(input.time) : Tensor();  // [B,out] or [B,2*out]
-  Tensor h = conv1_(norm1_(x), {.row_bias = options_.scale_shift ? Tensor() : time});
-  h = norm2_(h);
+  Tensor h = conv1_(norm1_(x, input.norm_partners), {.row_bias = options_.scale_shift ? Tensor() : time});
+  h = norm2_(h, input.norm_partners);
   if (options_.scale_shift) {
     const std::vector<Tensor> parts = split(reshape(time, {time.dim(0), 1, 1, time.dim(1)}), 3, 2);
     h = activate(add(multiply(h, add_constant(parts[0], 1)), parts[1]), options_.act);
@@ -126,7 +126,7 @@ void SpatialTransformer::list_tokens(int64_t height, int64_t width, int64_t text
 Tensor SpatialTransformer::operator()(const Tensor& x, const BlockInput& input) const {
   const Tokens of = this->tokens(x.dim(1), x.dim(2), input.text.dim(1));
   const Shape as_tokens{x.dim(0), x.dim(1) * x.dim(2), x.dim(3)};
-  Tensor tokens = in_(reshape(norm_(x), as_tokens));
+  Tensor tokens = in_(reshape(norm_(x, input.norm_partners), as_tokens));
   for (const Block& block : blocks_) tokens = block(tokens, input, of.self, of.cross);
   return reshape(out_(tokens, reshape(x, as_tokens)), x.shape());
 }

@@ -25,6 +25,7 @@ struct BlockInput {
   Tensor time;  // [B,T]: the activated time embedding
   Tensor text;  // [B,L,D]
   AttentionContext* context = nullptr;
+  std::vector<int64_t> norm_partners;  // of group norms: empty, or a row for each of B
 };
 
 struct ResnetOptions {

@@ -25,6 +25,8 @@ class Denoiser {
   virtual const std::vector<AttentionSite>& sites() const = 0;
   // The tokens of each site for latents of height x width and a text of so many states.
   virtual std::vector<SiteTokens> site_tokens(int64_t height, int64_t width, int64_t text) const = 0;
+  // How many group norms it has, each of which follows norm_partners() (attention_control/plan/shared_norms.h).
+  virtual int group_norms() const { return 0; }
   // sample [B,C,H,W] f32 (scaled as the sampler says), timesteps [B] f32 in 0..1000 -> the raw prediction [B,C',H,W]
   // f32. A network of patches takes sizes that are whole patches.
   // Differentiable in the sample. Lanes and moment travel in `context`.

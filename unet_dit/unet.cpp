@@ -1,8 +1,10 @@
 // UNet2DConditionModel, read top to bottom as the paper's figure: embed, down, mid, up, out.
 #include "unet_dit/unet.h"
 
+#include <algorithm>
 #include <tuple>
 
+#include "attention_control/plan/shared_norms.h"
 #include "kernels/core/error.h"
 #include "kernels/ops/checkpoint.h"
 #include "kernels/ops/elementwise.h"
@@ -200,8 +202,9 @@ Tensor UNet::embed_time(const Tensor& timesteps, const Conditioning& given) cons
 
 Tensor UNet::run(const ResnetBlock& resnet, const SpatialTransformer* transformer, const Tensor& x,
                  const BlockInput& input) const {
-  const Block block = [&resnet, transformer, context = input.context](const std::vector<Tensor>& in) {
-    const BlockInput with{.time = in[1], .text = in[2], .context = context};
+  const Block block = [&resnet, transformer, context = input.context,
+                       partners = input.norm_partners](const std::vector<Tensor>& in) {
+    const BlockInput with{.time = in[1], .text = in[2], .context = context, .norm_partners = partners};
     const Tensor out = resnet(in[0], with);
     return std::vector{transformer ? (*transformer)(out, with) : out};
   };
@@ -230,13 +233,22 @@ std::vector<SiteTokens> UNet::site_tokens(int64_t height, int64_t width, int64_t
   return out;
 }
 
+int UNet::group_norms() const {
+  size_t count = 1;  // norm_out_
+  const auto add = [&](const Stage& stage) { count += 2 * stage.resnets.size() + stage.transformers.size(); };
+  for (const std::vector<Stage>* stages : {&down_, &up_}) std::ranges::for_each(*stages, add);
+  add(mid_);
+  return static_cast<int>(count);
+}
+
 Tensor UNet::operator()(const Tensor& sample, const Tensor& timesteps, const Conditioning& conditioning,
                         AttentionContext& context) const {
   check_input(sample, timesteps, conditioning);
   const BlockInput input{
       .time = embed_time(timesteps, conditioning),
       .text = encoder_hid_.defined() ? encoder_hid_(to(conditioning.text, dtype_)) : to(conditioning.text, dtype_),
-      .context = &context};
+      .context = &context,
+      .norm_partners = norm_partners(context, sample.dim(0))};
   Tensor x = to(channels_last(sample), dtype_);
   if (config_.center_input_sample) x = add_constant(scale(x, 2), -1);
   x = conv_in_(x);
@@ -264,7 +276,7 @@ Tensor UNet::operator()(const Tensor& sample, const Tensor& timesteps, const Con
     if (stage.resample) x = (*stage.resample)(upsample_nearest(x, skips.back().dim(1), skips.back().dim(2)));
   }
 
-  return channels_first(to(conv_out_(norm_out_(x)), DType::f32));
+  return channels_first(to(conv_out_(norm_out_(x, input.norm_partners)), DType::f32));
 }
 
 }  // namespace heddle

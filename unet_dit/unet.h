@@ -20,6 +20,7 @@ class UNet final : public Denoiser {
   const UNetConfig& config() const { return config_; }
   const std::vector<AttentionSite>& sites() const override { return sites_.all(); }
   std::vector<SiteTokens> site_tokens(int64_t height, int64_t width, int64_t text) const override;
+  int group_norms() const override;
   Tensor operator()(const Tensor& sample, const Tensor& timesteps, const Conditioning& conditioning,
                     AttentionContext& context) const override;
 

@@ -9,6 +9,7 @@
 
 #include "attention_control/plan/edit.h"
 #include "attention_control/plan/hooks.h"
+#include "attention_control/plan/shared_norms.h"
 #include "attention_control/plan/words.h"
 
 namespace heddle {
@@ -29,6 +30,7 @@ struct SourceShape {
 struct RunShape {
   std::vector<AttentionSite> sites;  // in the order of evaluation
   std::vector<SiteTokens> tokens;    // of each site, at this size and length of text
+  int group_norms = 0;               // how many the network has
   std::vector<Member> members;
   bool guided = true;             // uncond lanes are evaluated
   int steps = 1;                  // of the solver
@@ -83,6 +85,7 @@ class PlanBuilder {
 
   Hooks hooks;
   std::vector<PredictionTerm> predictions;
+  std::vector<SharedNorms> shared_norms;
   std::optional<DropGuidance> drop_guidance;
 
   // Set by whoever calls a method's declare().

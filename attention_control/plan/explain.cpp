@@ -268,11 +268,15 @@ std::string amount(double value, const char* unit, double step) {
   return text;
 }
 
-std::string steps_text(const PlanRow& row) {
-  const std::string last = std::to_string(row.steps.end - 1);
+std::string lanes_text(const std::vector<std::string>& lanes) {
+  return (lanes.size() == 1 ? "lane " : "lanes ") + joined(lanes, ", ");
+}
+
+std::string steps_text(const Steps& steps, Pass pass) {
+  const std::string last = std::to_string(steps.end - 1);
   const std::string range =
-      row.steps.end - row.steps.begin == 1 ? "step " + last : "steps " + std::to_string(row.steps.begin) + "-" + last;
-  return range + (row.pass == Pass::guide ? ", guiding pass" : row.pass == Pass::invert ? ", inversion" : "");
+      steps.end - steps.begin == 1 ? "step " + last : "steps " + std::to_string(steps.begin) + "-" + last;
+  return range + (pass == Pass::guide ? ", guiding pass" : pass == Pass::invert ? ", inversion" : "");
 }
 
 std::string counted(int64_t count, const std::string& what) {
@@ -340,6 +344,18 @@ std::vector<PlanRow> explain(const CompiledPlan& plan) {
   return rows;
 }
 
+std::vector<NormRow> explain_norms(const CompiledPlan& plan) {
+  std::vector<NormRow> rows;
+  for (const SharedNorms& shared : plan.shared_norms()) {
+    const std::string& other = plan.run().members[static_cast<size_t>(shared.with)].name;
+    const std::string edit = "mean and variance over own maps and those of " + other + " (" + shared.method + ")";
+    auto row = std::ranges::find(rows, edit, &NormRow::edit);
+    if (row == rows.end()) row = rows.insert(row, {plan.run().group_norms, {}, {0, plan.run().steps}, edit});
+    for (const Branch branch : plan.branches_at(0)) row->lanes.push_back(plan.lane_name(branch, shared.member));
+  }
+  return rows;
+}
+
 PlanTotals totals(const CompiledPlan& plan) {
   PlanTotals t{.sites = static_cast<int>(plan.run().sites.size())};
   std::set<int> planned;
@@ -366,12 +382,15 @@ std::string explain_text(const CompiledPlan& plan) {
     text += row.sites.front() + (row.sites.size() > 1 ? " and " + std::to_string(row.sites.size() - 1) + " more" : "");
     text += "   " + row.query + (row.key == row.query ? "" : " at " + row.key) + ", " + std::to_string(row.heads) +
             " heads";
-    text += "   " + std::string(row.lanes.size() == 1 ? "lane " : "lanes ") + joined(row.lanes, ", ");
-    text += "   " + steps_text(row) + "   " + work_text(row) + "\n";
+    text += "   " + lanes_text(row.lanes) + "   " + steps_text(row.steps, row.pass) + "   " + work_text(row) + "\n";
     text += "  " + joined(row.edits, " | ") + "\n";
     if (row.sites.size() > 1) text += "  sites: " + joined(row.sites, ", ") + "\n";
     if (!row.not_plain.empty()) text += "  not plain: " + joined(row.not_plain, ", ") + ".\n";
     text += row.reference_bytes > 0 ? cost_text(row) : layer_cost_text(row);
+  }
+  for (const NormRow& row : explain_norms(plan)) {
+    text += "all " + counted(row.norms, "group norm") + "   " + lanes_text(row.lanes) + "   " +
+            steps_text(row.steps, Pass::denoise) + "\n  " + row.edit + "\n";
   }
   const PlanTotals t = totals(plan);
   text += std::to_string(t.planned_sites) + " of " + std::to_string(t.sites) + " sites planned";

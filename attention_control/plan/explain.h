@@ -32,6 +32,14 @@ struct PlanRow {
   int64_t kept_bytes = 0;  // of results and segments that wait until they are reused; of one site, all lanes
 };
 
+// Group norms whose statistics some lanes share.
+struct NormRow {
+  int norms = 0;  // all of the network
+  std::vector<std::string> lanes;
+  Steps steps;
+  std::string edit;  // with the method that asks
+};
+
 struct PlanTotals {
   int sites = 0, planned_sites = 0;
   int64_t extra_flops = 0;    // over the run
@@ -42,6 +50,7 @@ struct PlanTotals {
 };
 
 std::vector<PlanRow> explain(const CompiledPlan& plan);
+std::vector<NormRow> explain_norms(const CompiledPlan& plan);
 PlanTotals totals(const CompiledPlan& plan);
 std::string explain_text(const CompiledPlan& plan);
 

@@ -321,6 +321,8 @@ std::string CompiledPlan::fingerprint() const {
     for (const std::string& phrase : s.phrases) text += " | " + phrase;
     text += "\n";
   }
+  for (const SharedNorms& s : shared_norms_)
+    text += "group norms " + std::to_string(s.member) + " with " + std::to_string(s.with) + "\n";
   return text;
 }
 
@@ -364,6 +366,7 @@ void check_dropped(const PlanBuilder& declared) {
 
 CompiledPlan compile(const PlanBuilder& declared) {
   check_predictions(declared);
+  check_shared_norms(declared.shared_norms, declared.run());
   CompiledPlan plan;
   plan.run_ = declared.run();
   Planner(declared, plan.sections_, plan.layers_)();
@@ -374,6 +377,8 @@ CompiledPlan compile(const PlanBuilder& declared) {
     plan.layers_by_site_[{plan.layers_[i].site, static_cast<int>(plan.layers_[i].pass)}].push_back(i);
   plan.hooks_ = declared.hooks;
   plan.predictions_ = declared.predictions;
+  plan.shared_norms_ = declared.shared_norms;
+  std::ranges::sort(plan.shared_norms_, {}, &SharedNorms::member);
   plan.drop_guidance_ = declared.drop_guidance;
   return plan;
 }

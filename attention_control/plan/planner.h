@@ -46,6 +46,7 @@ class CompiledPlan {
   const std::vector<LayerSection>& layers() const { return layers_; }
   const Hooks& hooks() const { return hooks_; }
   const std::vector<PredictionTerm>& predictions() const { return predictions_; }
+  const std::vector<SharedNorms>& shared_norms() const { return shared_norms_; }  // in the order of members
   const std::optional<DropGuidance>& drop_guidance() const { return drop_guidance_; }
   std::string lane_name(Branch branch, int member) const;
   // One text that is equal for equal plans.
@@ -66,6 +67,7 @@ class CompiledPlan {
   std::map<std::pair<int, int>, std::vector<size_t>> layers_by_site_;
   Hooks hooks_;
   std::vector<PredictionTerm> predictions_;
+  std::vector<SharedNorms> shared_norms_;
   std::optional<DropGuidance> drop_guidance_;
 };
 

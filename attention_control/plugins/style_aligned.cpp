@@ -1,6 +1,6 @@
 // StyleAligned: a set of pictures in one style, since every picture also attends to the first, at joint sites from
-// image to image. Hertz et al. 2024, arXiv 2312.02133; statistics of the official code. Verbs: shape (AdaIN), extend.
-// Stays fused.
+// image to image. Hertz et al. 2024, arXiv 2312.02133; statistics of the official code. Verbs: shape (AdaIN), extend;
+// group norms shared. Stays fused.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -41,7 +41,8 @@ struct Share {
     return {
         opt("fraction", &Share::fraction, range(0, 1), "share of self- or joint attention layers, evenly spaced"),
         opt("adain", &Share::adain, "which projections take over the reference's mean and deviation"),
-        opt("group_norm", &Share::group_norm, "statistics of group norms: outside attention, so false is all there is"),
+        opt("group_norm", &Share::group_norm,
+            "mean and variance of all group norms over own and the first's maps; UNets only"),
         opt("mode", &Share::mode, "reference: all look at the first; full: all at all, without adain and gains"),
         opt("positions", &Share::positions,
             "of others' keys where they are rotary: own copies layout, too; beside stands to the right, centre has no "
@@ -129,12 +130,11 @@ void StyleAligned::look_at_reference(const SiteScope& site) const {
 }
 
 void StyleAligned::declare(PlanBuilder& plan) {
-  if (share.group_norm) {
-    fail(ErrorCode::usage, plan.where() + " share.group_norm",
-         "false: group norms lie outside attention, where a plan does not reach", "true",
-         "reference_gain.shift for a stronger pull");
-  }
   const auto members = static_cast<int>(plan.run().members.size());
+  for (int m = 1; share.group_norm && m < members; ++m) {
+    plan.shared_norms.push_back(
+        {.method = plan.method(), .where = plan.where() + " share.group_norm", .member = m, .with = 0});
+  }
   const std::vector<SiteScope> chosen = sites(plan);
   check_places(plan, share.positions, chosen);
   for (const SiteScope& site : chosen) {

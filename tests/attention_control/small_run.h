@@ -48,6 +48,7 @@ inline RunShape small_run(int steps = 10) {
   site("mid.block0.cross", AttentionKind::cross, {image}, {text});
   site("double.0.joint", AttentionKind::joint, {text, image}, {text, image});
   site("up.0.temporal", AttentionKind::temporal, {frames}, {frames});
+  run.group_norms = 5;
   run.members = {{.name = "source", .words = prompt_tokens("a red cat and a blue dog", 11)},
                  {.name = "target", .words = prompt_tokens("a green cat and a small dog", 11)}};
   run.steps = steps;

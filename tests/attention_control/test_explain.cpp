@@ -96,6 +96,20 @@ TEST(Explain, SegmentsThatAreHeldSaveWorkAndTakeMemory) {
                                   "3 of 4 sites planned; 29 MFLOP less over the run; keeps 59 KiB of layers\n");
 }
 
+TEST(Explain, SharedGroupNorms) {
+  PlanBuilder plan(testing::small_run());
+  plan.speaks("style", "p.yaml:3", "");
+  plan.shared_norms.push_back({.method = "style", .where = "p.yaml:3", .member = 1, .with = 0});
+  EXPECT_EQ(explain_text(compile(plan)),
+            "all 5 group norms   lanes target.cond, target.uncond   steps 0-9\n"
+            "  mean and variance over own maps and those of source (style)\n"
+            "0 of 4 sites planned\n");
+  const std::vector<NormRow> rows = explain_norms(compile(plan));
+  ASSERT_EQ(rows.size(), 1u);
+  EXPECT_EQ(rows[0].norms, 5);
+  EXPECT_EQ(rows[0].steps, (Steps{0, 10}));
+}
+
 TEST(Explain, RawMapsComeFromAPlainCallBeside) {
   PlanBuilder plan(one_prompt());
   plan.speaks("maps", "p.yaml:3", "");

@@ -330,6 +330,26 @@ TEST(Planner, EditsOfABranchThatGuidanceDroppedAreRefused) {
   EXPECT_NE(said.find("gate drops guidance from step 4 on"), std::string::npos) << said;
 }
 
+TEST(Planner, GroupNormsAreSharedByOneMethodAmongMembersThereAre) {
+  const auto shares = [](const std::string& method, int member, int with) {
+    return Declaration{method, "p.yaml:1", "", [=](PlanBuilder& plan) {
+                         plan.shared_norms.push_back({plan.method(), plan.where(), member, with});
+                       }};
+  };
+  EXPECT_EQ(refusal({shares("a", 1, 0)}), "composed");
+  EXPECT_EQ(refusal({shares("a", 1, 0), shares("b", 0, 1)}), "composed");
+  EXPECT_EQ(fingerprint({shares("a", 1, 0), shares("b", 0, 1)}), fingerprint({shares("b", 0, 1), shares("a", 1, 0)}));
+  EXPECT_NE(fingerprint({shares("a", 1, 0)}), "");
+  EXPECT_EQ(refusal({shares("a", 1, 0), shares("b", 1, 0)}),
+            "[plan] wanted one method to share the group norms of target; got a (p.yaml:1) and b (p.yaml:1); try one "
+            "of them");
+  for (const auto& [member, with] : {std::pair{2, 0}, {0, 2}, {-1, 0}, {0, -1}})
+    EXPECT_NE(refusal({shares("a", member, with)}).find("members of the run, 0 to 1"), std::string::npos);
+  RunShape without = small_run();
+  without.group_norms = 0;
+  EXPECT_NE(refusal({shares("a", 1, 0)}, without).find("a network with group norms"), std::string::npos);
+}
+
 TEST(Planner, CutsWhereEditsBeginAndEnd) {
   const CompiledPlan plan = compile(built({at("a", 1, Temper{.tau = 2, .query = {}, .key = {}}, {2, 6}),
                                            at("b", 1, Capture{.name = "looks", .keys = {1}}, {4, 99})}));

@@ -6,6 +6,7 @@
 #include "kernels/ops/elementwise.h"
 #include "kernels/ops/view.h"
 #include "tests/attention_control/declared.h"
+#include "tests/support/refusal.h"
 
 namespace heddle {
 namespace {
@@ -115,9 +116,36 @@ TEST(StyleAligned, FractionChoosesEvenlySpacedLayers) {
   EXPECT_TRUE(aligned(", share: {fraction: 0}", run).plan.sections().empty());
 }
 
-TEST(StyleAligned, GroupNormsAreRefused) {
-  const RunShape run = shape();
-  EXPECT_THROW(aligned(", share: {group_norm: true}", run), Error);
+// Rows: uncond lanes, cond lanes.
+TEST(StyleAligned, GroupNormsAreSharedWithTheFirstOfTheirBranch) {
+  RunShape run = shape();
+  run.group_norms = 5;
+  const auto partners = [&](const Declared& d, const std::vector<Branch>& branches, Pass pass, int64_t pictures) {
+    AttentionContext context{.moment = {.step = 0, .steps = run.steps, .pass = pass},
+                             .lanes = lanes_of(run, branches, pictures),
+                             .plan = &d.plan,
+                             .captures = nullptr,
+                             .bank = nullptr};
+    return norm_partners(context, context.lanes.back().end);
+  };
+  const std::vector<Branch> both{Branch::uncond, Branch::cond};
+  using Rows = std::vector<int64_t>;
+  for (const char* share :
+       {"{group_norm: true}", "{group_norm: true, mode: full}", "{group_norm: true, fraction: 0}"}) {
+    const Declared d = aligned(std::string(", share: ") + share, run);
+    EXPECT_EQ(partners(d, both, Pass::denoise, 1), (Rows{0, 0, 0, 3, 3, 3})) << share;
+    EXPECT_EQ(partners(d, both, Pass::denoise, 2), (Rows{0, 1, 0, 1, 0, 1, 6, 7, 6, 7, 6, 7})) << share;
+    EXPECT_EQ(partners(d, {Branch::cond}, Pass::guide, 1), (Rows{0, 0, 0})) << share;
+    EXPECT_EQ(partners(d, {Branch::perturbed}, Pass::denoise, 1), (Rows{0, 0, 0})) << share;
+    EXPECT_EQ(partners(d, {Branch::cond}, Pass::invert, 1), Rows{}) << share;
+  }
+  EXPECT_EQ(partners(aligned("", run), both, Pass::denoise, 1), Rows{});
+}
+
+TEST(StyleAligned, GroupNormsNeedANetworkThatHasThem) {
+  EXPECT_EQ(refusal_of([] { aligned(", share: {group_norm: true}", shape()); }, "composed"),
+            "[test.yaml:1 share.group_norm] wanted a network with group norms; got one whose norms are of each token "
+            "by itself; try a UNet, or leaving it out");
 }
 
 }  // namespace

@@ -37,6 +37,7 @@ const std::vector<std::pair<std::string, std::string>> method_settings{
     {"rf_edit", "{inject_steps: 8, share: [k], mode: add, storage: f16}"},
     {"style_aligned", "{prompts: [a cat, a dog], reference_gain: {shift: 0.5, scale: 0.8}}"},
     {"style_aligned", "{prompts: [a cat, a dog], share: {mode: full}}"},
+    {"style_aligned", "{prompts: [a cat, a dog], share: {group_norm: true, adain: {v: true}}}"},
     {"prompt_to_prompt",
      "{source_prompt: a red cat and a blue dog, target_prompt: a green cat and a small dog, edit: replace, "
      "weights: {cat: 2}}"},

@@ -215,6 +215,8 @@ TEST(JointMethods, WhatATransformerLacksIsRefusedInWords) {
   EXPECT_NE(grid.find("of side 6; got 16"), std::string::npos) << grid;
   const std::string places = refusal("sd3", masa + ", positions: centre}");
   EXPECT_NE(places.find("no rotary positions"), std::string::npos) << places;
+  const std::string norms = refusal("sd3", style + ", share: {group_norm: true}}");
+  EXPECT_NE(norms.find("share.group_norm] wanted a network with group norms"), std::string::npos) << norms;
   const std::string edit = refusal("sd3", p2p + ", edit: refine}");
   EXPECT_NE(edit.find("inject: maps"), std::string::npos) << edit;
   const std::string gates = refusal("sd3", p2p + ", cross_replace: 0.5}");
