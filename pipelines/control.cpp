@@ -62,6 +62,12 @@ AttentionContext Control::context(const Moment& moment, const std::vector<Lane>&
   return {.moment = moment, .lanes = lanes, .plan = plan(), .captures = &captures_, .bank = &bank_};
 }
 
+void Control::passed(int step) {
+  bank_.drop_stored(step);
+  if (const CompiledPlan* compiled = plan())
+    bank_.drop_kept([&](const std::string& slot, int site) { return !compiled->reuses_after(step, slot, site); });
+}
+
 std::vector<Member> run_members(Model& model, const Preset& preset, const std::optional<MethodPrompts>& brought,
                                 int64_t length) {
   std::vector<Member> members;

@@ -30,8 +30,8 @@ class Control {
   // A context for one evaluation; captures of the one before are let go.
   AttentionContext context(const Moment& moment, const std::vector<Lane>& lanes);
   const Captures& captures() const { return captures_; }
-  // What an inversion stored for steps to this one is not read any more.
-  void passed(int step) { bank_.drop_stored(step); }
+  // Lets go of what no step behind this one reads: projections that an inversion stored, results that were kept.
+  void passed(int step);
 
   // A method of the pipeline itself (maps to save), declared after those of the preset.
   void add(AskedMethod method) { methods_.push_back(std::move(method)); }

@@ -98,6 +98,7 @@ Tensor GuidedNetwork::predict(const Tensor& x, const Evaluation& at) {
   if (turns() != nullptr) {
     for (const auto& hook : turns()->hooks().after_evaluation) hook(control_.captures(), moment, lanes);
   }
+  if (branches.size() == 1) return prediction;  // without guidance, or where it has been dropped
   return guided(prediction, branches, at, without_blocks(rows, at));
 }
 
@@ -112,7 +113,6 @@ Tensor GuidedNetwork::without_blocks(const Tensor& rows, const Evaluation& at) c
 
 Tensor GuidedNetwork::guided(const Tensor& prediction, const std::vector<Branch>& branches, const Evaluation& at,
                              const Tensor& skipped) const {
-  if (branches.size() == 1) return prediction;
   const std::vector<Tensor> parts = split(prediction, 0, static_cast<int64_t>(branches.size()));
   const auto part = [&](Branch branch) {
     const auto found = std::ranges::find(branches, branch);

@@ -12,6 +12,10 @@ const std::vector<Tensor>& Bank::at(const std::string& slot, int site) const {
   return found->second;
 }
 
+void Bank::drop_kept(const std::function<bool(const std::string& slot, int site)>& unread) {
+  std::erase_if(kept_, [&](const auto& entry) { return unread(entry.first.first, entry.first.second); });
+}
+
 const Tensor* Bank::find(const StoredKey& key) const {
   const auto found = stored_.find(key);
   return found == stored_.end() ? nullptr : &found->second;

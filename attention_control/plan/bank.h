@@ -2,6 +2,7 @@
 // evaluation to be recalled at its counterpart in another pass.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <string>
 #include <utility>
@@ -27,6 +28,7 @@ class Bank {
   // at a time.
   void put(const std::string& slot, int site, std::vector<Tensor> value) { kept_[{slot, site}] = std::move(value); }
   const std::vector<Tensor>& at(const std::string& slot, int site) const;  // Error(internal) where nothing was kept
+  void drop_kept(const std::function<bool(const std::string& slot, int site)>& unread);
 
   // Projections [R,N,H,D]; an evaluation that is repeated leaves its last.
   void store(const StoredKey& key, Tensor value) { stored_[key] = std::move(value); }

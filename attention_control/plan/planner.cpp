@@ -308,6 +308,13 @@ bool CompiledPlan::stores_at(int step) const {
   });
 }
 
+bool CompiledPlan::reuses_after(int step, const std::string& slot, int site) const {
+  return std::ranges::any_of(layers_, [&](const LayerSection& s) {
+    if (s.site != site || s.steps.end <= step + 1) return false;
+    return (s.reuse && s.reuse->slot == slot) || std::ranges::find(s.left_out, slot, &Reuse::slot) != s.left_out.end();
+  });
+}
+
 std::string CompiledPlan::fingerprint() const {
   std::string text;
   for (const Section& s : sections_) {

@@ -41,6 +41,8 @@ class CompiledPlan {
   bool guides_at(int step) const;
   bool stores_at(int step) const;  // whether an inversion leaves something in the bank there
 
+  bool reuses_after(int step, const std::string& slot, int site) const;  // whether a later step reads what is kept
+
   const RunShape& run() const { return run_; }
   const std::vector<Section>& sections() const { return sections_; }
   const std::vector<LayerSection>& layers() const { return layers_; }
