@@ -9,6 +9,7 @@
 #include "kernels/core/memory.h"
 #include "kernels/ops/elementwise.h"
 #include "tests/attention_control/attend_call.h"
+#include "tests/support/refusal.h"
 
 namespace heddle {
 namespace {
@@ -84,9 +85,16 @@ TEST(Attend, RowsWithoutKeysAreAnErrorUnlessTheyMayBe) {
 
 TEST(Attend, TensorsThatContradictTheSiteAreRefused) {
   const CompiledPlan empty = planned([](PlanBuilder&) {});
-  Call call(&empty);
-  call.x.k = slice(call.x.k, 1, 0, 10);
-  EXPECT_THROW(call(), Error);
+  const auto refusal = [&](bool queries) {
+    Call call(&empty);
+    auto [q, k, v] = call.x;
+    call.x = queries ? testing::Projections{slice(q, 1, 0, 34), k, v}
+                     : testing::Projections{q, slice(k, 1, 0, 10), slice(v, 1, 0, 10)};
+    return testing::refusal_of([&] { call(); }, "attended", ErrorCode::internal);
+  };
+  const std::string wanted = "[attend mid.block0.cross] wanted q [4, 35, 2, 8] and k [4, 11, 2, 8]; got ";
+  EXPECT_EQ(refusal(true), wanted + "[4, 34, 2, 8] and [4, 11, 2, 8]");
+  EXPECT_EQ(refusal(false), wanted + "[4, 35, 2, 8] and [4, 10, 2, 8]");
 }
 
 TEST(Attend, BlendMovesTheOutputInARegion) {
@@ -141,7 +149,9 @@ TEST(Attend, ARegionThatIsEverywhereIsAPlainTake) {
   const CompiledPlan plan = planned([&](PlanBuilder& p) {
     site_at(p, 1).member(1).declare(Take{Role::v, source, Tensor::full({35}, 1)});
   });
-  EXPECT_EQ(plan.sections().at(0).program->calls(), 1);
+  const Program& program = *plan.sections().at(0).program;
+  EXPECT_EQ(program.calls(), 1);
+  EXPECT_FALSE(program.branches.at(0).region.defined());
   Call call(&plan), plain(nullptr);
   plain.x.v = from_source(plain.x.v);
   expect_near(call(), plain());

@@ -37,12 +37,13 @@ TEST(Captures, RawCapturesReadTheNetworksOwnMap) {
   }
 }
 
-// Among some keys alone: what a softmax over these keys would give, under the same temperatures and masks.
-TEST(Captures, ProbabilitiesAmongSomeKeys) {
+// Among some keys alone: what a softmax over these keys would give, under the same temperatures and masks, whether or
+// not the temperature leaves the segment its share.
+void expect_probabilities_among_some_keys(bool keep_mass) {
   const std::vector<int64_t> within{2, 3, 7, 20, 45};
   const auto declare = [&](PlanBuilder& p, const std::vector<int64_t>& keys, const std::vector<int64_t>& among,
                            bool mean) {
-    site_at(p, 2).member(1).declare(Temper{.tau = 0.5, .query = "image", .key = "text"});
+    site_at(p, 2).member(1).declare(Temper{.tau = 0.5, .query = "image", .key = "text", .keep_mass = keep_mass});
     std::vector<float> bias(46);
     bias[3] = 1.5f, bias[20] = -1;
     site_at(p, 2).member(1).declare(
@@ -76,6 +77,10 @@ TEST(Captures, ProbabilitiesAmongSomeKeys) {
       }
     }
   }
+}
+
+TEST(Captures, ProbabilitiesAmongSomeKeys) {
+  for (const bool keep_mass : {false, true}) expect_probabilities_among_some_keys(keep_mass);
 }
 
 TEST(Captures, CapturesAreMeansOrHeadsInTheOrderAsked) {

@@ -7,6 +7,7 @@
 #include "kernels/ops/attention_reference.h"
 #include "kernels/ops/view.h"
 #include "tests/attention_control/declared.h"
+#include "tests/support/refusal.h"
 
 namespace heddle {
 namespace {
@@ -179,10 +180,12 @@ TEST(PromptToPrompt, StaysFused) {
 
 TEST(PromptToPrompt, WordsThatNoTargetHasAreAnError) {
   const RunShape run = run_shape({{"source", "a cat"}, {"target", "a dog"}});
-  EXPECT_THROW(declare("prompt_to_prompt", "{source_prompt: a cat, target_prompt: a dog, weights: {cat: 2}}", run),
-               Error);
-  EXPECT_THROW(
-      declare("prompt_to_prompt", "{source_prompt: a cat, target_prompt: a dog, cross_replace: {cat: 2}}", run), Error);
+  for (const std::string where : {"weights", "cross_replace"}) {
+    const std::string said = refusal_of([&] {
+      declare("prompt_to_prompt", "{source_prompt: a cat, target_prompt: a dog, " + where + ": {cat: 0.5}}", run);
+    });
+    EXPECT_NE(said.find(where + "] wanted words of the prompt, not \"cat\""), std::string::npos) << said;
+  }
 }
 
 }  // namespace

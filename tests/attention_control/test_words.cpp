@@ -82,6 +82,9 @@ TEST(Words, PunctuationIsNoPartOfAWord) {
   EXPECT_EQ(prompt.find("cat", ""), (Positions{2, 8}));
   EXPECT_EQ(prompt.find("cat),", ""), (Positions{2, 3, 4}));
   EXPECT_EQ(prompt.find("catfish", ""), (Positions{5}));
+  const PromptTokens hyphen = tokenized("semi-dry", 99);
+  EXPECT_EQ(hyphen.find("semi-", ""), (Positions{1, 2}));  // words that end in it need no end behind it
+  EXPECT_EQ(hyphen.find("-dry", ""), (Positions{2, 3}));
 }
 
 TEST(Words, PartsOfWordsAreNotFound) {
