@@ -42,7 +42,7 @@ struct Share {
         opt("fraction", &Share::fraction, range(0, 1), "share of self- or joint attention layers, evenly spaced"),
         opt("adain", &Share::adain, "which projections take over the reference's mean and deviation"),
         opt("group_norm", &Share::group_norm,
-            "mean and variance of all group norms over own and the first's maps; UNets only"),
+            "mean and variance of all group norms over own and the first's maps, whatever else is shared; UNets only"),
         opt("mode", &Share::mode, "reference: all look at the first; full: all at all, without adain and gains"),
         opt("positions", &Share::positions,
             "of others' keys where they are rotary: own copies layout, too; beside stands to the right, centre has no "
