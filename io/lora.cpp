@@ -43,18 +43,23 @@ Tensor product(const LoraLayer& layer, const Shape& shape) {
   return reshape(contiguous(permute(reshape(mixed, {up.dim(0), taps, down.dim(1)}), {0, 2, 1})), shape);
 }
 
-// DoRA: each row (output) of the sum gets the length that was learned for it.
+// DoRA: each output's share of the sum, or each input's, gets the length that was learned for it.
 Tensor with_magnitude(const LoraLayer& layer, const Tensor& sum) {
-  const Tensor rows = as_matrix(sum);
-  if (layer.magnitude.count() != rows.dim(0))
-    fail_layer(layer, std::to_string(rows.dim(0)) + " magnitudes", layer.magnitude.shape().text());
-  const Tensor length = square_root(heddle::sum(square(rows), {1}, Axes::keep));
-  const Tensor factor = divide(reshape(contiguous(layer.magnitude), {rows.dim(0), 1}), length);
-  return reshape(multiply(rows, factor), sum.shape());
+  const int64_t outputs = sum.dim(0), inputs = sum.dim(1);
+  const bool columns = layer.magnitude_of_inputs;
+  const int64_t wanted = columns ? inputs : outputs;
+  if (layer.magnitude.count() != wanted)
+    fail_layer(layer, std::to_string(wanted) + " magnitudes", layer.magnitude.shape().text());
+  const Tensor parts = reshape(contiguous(sum), {outputs, inputs, sum.count() / (outputs * inputs)});
+  const Tensor length = square_root(heddle::sum(square(parts), {columns ? 0 : 1, 2}, Axes::keep));
+  const Tensor factor = divide(reshape(contiguous(layer.magnitude), length.shape()), length);
+  return reshape(multiply(parts, factor), sum.shape());
 }
 
 // The rows of an adapted layer that are a piece of it.
 LoraLayer piece_of(const LoraLayer& whole, const Piece& piece) {
+  if (whole.magnitude_of_inputs && (piece.of > 1 || piece.change == Change::swapped_halves))
+    fail_layer(whole, "magnitudes of outputs for a layer that is part of another", whole.magnitude.shape().text());
   const auto cut = [&](const Tensor& rows) {
     const int64_t count = rows.defined() ? rows.dim(0) : 0;
     const bool halves = piece.change == Change::swapped_halves;

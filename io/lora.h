@@ -23,6 +23,7 @@ struct LoraLayer {
   Tensor down, up, mid, magnitude, bias;
   std::optional<double> alpha;
   double scaling = 1;  // alpha / rank; 1 where the file gives no alpha
+  bool magnitude_of_inputs = false;
 };
 
 class LoraFile {

@@ -168,6 +168,10 @@ LoraFile::LoraFile(const std::string& path) : path_(path) {
     LoraLayer& layer = parts_[address->part][address->layer];
     layer.written = path + " " + name.substr(0, name.find(address->layer) + address->layer.size());
     set_half(layer, address->half, to(contiguous(file.read(name)), DType::f32), where);
+    // LyCORIS writes [out,1,...] or [1,in,...]; PEFT, under another name, [out] and, of convolutions, [1,out,1,1].
+    const Shape& shape = entry.shape;
+    if (name.ends_with(".dora_scale") && shape.rank() > 1 && shape[0] == 1 && shape.count() > 1)
+      layer.magnitude_of_inputs = true;
   }
   if (parts_.empty()) fail(ErrorCode::input, path, "a LoRA", "a file without tensors");
   const Configuration configuration(file);

@@ -133,6 +133,32 @@ TEST(LoraWeights, ConvolutionsInThreeParts) {
   std::filesystem::remove(path);
 }
 
+// LyCORIS may learn a length for each input; on a square layer only the shape tells.
+TEST(LoraWeights, MagnitudesOfInputsScaleColumns) {
+  for (const Shape& shape : {Shape{3, 3}, Shape{3, 3, 2, 1}}) {
+    const Tensor w = counting(shape, 0.1f), up = counting({3, 2}, 0.2f);
+    Made base({{"a.weight", w}});
+    Shape down{2, 3}, magnitude{1, 3};
+    if (shape.rank() == 4) down = {2, 3, 2, 1}, magnitude = {1, 3, 1, 1};
+    const Tensor lengths = Tensor::from(std::vector<float>{2, 3, 4}, magnitude);
+    const std::string path = written({{"lora_unet_a.lora_down.weight", counting(down, 0.3f)},
+                                      {"lora_unet_a.lora_up.weight", up},
+                                      {"lora_unet_a.dora_scale", lengths}});
+    const LoraFile file(path);
+    LoraWeights laid(base, base.names(), LoraPart::denoiser, {{&file, 1}});
+    const std::vector<float> got = laid.take("a.weight", shape).to_vector();
+    const size_t taps = got.size() / 9;
+    for (size_t i = 0; i < 3; ++i) {
+      double length = 0;
+      for (size_t o = 0; o < 3; ++o) {
+        for (size_t t = 0; t < taps; ++t) length += std::pow(got[(o * 3 + i) * taps + t], 2);
+      }
+      EXPECT_NEAR(std::sqrt(length), static_cast<double>(i) + 2, 1e-5) << shape.text();
+    }
+    std::filesystem::remove(path);
+  }
+}
+
 std::string refusal(const TensorMap& tensors) {
   const std::string path = written(tensors);
   std::string message;
