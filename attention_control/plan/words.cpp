@@ -80,7 +80,7 @@ std::vector<int64_t> PromptTokens::find(std::string_view asked, const std::strin
   }
   if (positions.empty()) {
     fail(ErrorCode::usage, where, "words inside the text encoder's window, not \"" + std::string(asked) + "\"",
-         "a prompt cut before them", "text.long_prompts: chunks");
+         "a prompt cut before them", "text.long_prompts: chunks, or where T5 reads a larger text.max_sequence_length");
   }
   return positions;
 }

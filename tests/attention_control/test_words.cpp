@@ -99,7 +99,7 @@ TEST(Words, CutByTheWindow) {
   EXPECT_EQ(prompt.find("hippopotamus", ""), (Positions{5}));                 // what is left of it
   EXPECT_EQ(refusal(tokenized("one two three cat", 4, 4), "cat"),
             "[p.yaml:3] wanted words inside the text encoder's window, not \"cat\"; got a prompt cut before them; try "
-            "text.long_prompts: chunks");
+            "text.long_prompts: chunks, or where T5 reads a larger text.max_sequence_length");
 }
 
 }  // namespace
