@@ -6,6 +6,7 @@
 
 #include "io/checkpoint/places.h"
 #include "io/checkpoint/renamed_weights.h"
+#include "io/checkpoint/scaled_tensors.h"
 #include "kernels/core/error.h"
 
 namespace heddle {
@@ -28,7 +29,7 @@ int64_t pooled_width(const TensorFile& file) {
 
 CheckpointFile::CheckpointFile(const std::string& path) : CheckpointFile(open_tensor_file(path)) {}
 
-CheckpointFile::CheckpointFile(std::shared_ptr<const TensorFile> file) : file_(std::move(file)) {
+CheckpointFile::CheckpointFile(std::shared_ptr<const TensorFile> file) : file_(without_scales(std::move(file))) {
   for (const Place& place : checkpoint::places()) {
     const bool taken = std::ranges::any_of(places_, [&](const Place* p) { return p->part == place.part; });
     if (!taken && file_->shapes().contains(std::string(place.prefix) + place.mark)) places_.push_back(&place);

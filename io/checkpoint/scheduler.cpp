@@ -7,9 +7,11 @@
 namespace heddle {
 namespace {
 
+// With keys of other classes, as the published files have them: another sampler is made from the same keys.
 nlohmann::json diffusion() {
-  return {{"num_train_timesteps", 1000},      {"beta_start", 0.00085},     {"beta_end", 0.012},
-          {"beta_schedule", "scaled_linear"}, {"set_alpha_to_one", false}, {"steps_offset", 1}};
+  return {
+      {"num_train_timesteps", 1000},      {"beta_start", 0.00085},     {"beta_end", 0.012}, {"clip_sample", false},
+      {"beta_schedule", "scaled_linear"}, {"set_alpha_to_one", false}, {"steps_offset", 1}, {"skip_prk_steps", true}};
 }
 
 nlohmann::json flow(double shift) {
@@ -31,14 +33,11 @@ bool predicts_velocity(const TensorFile& file, bool second) {
 nlohmann::json stable_diffusion(bool velocity) {
   nlohmann::json config = diffusion();
   config["_class_name"] = velocity ? "DDIMScheduler" : "PNDMScheduler";
-  if (velocity) config["clip_sample"] = false;
-  if (!velocity) config["skip_prk_steps"] = true;
   return config;
 }
 
 nlohmann::json xl() {
   nlohmann::json config = diffusion();
-  config.erase("set_alpha_to_one");
   config["_class_name"] = "EulerDiscreteScheduler";
   config["timestep_spacing"] = "leading";
   return config;

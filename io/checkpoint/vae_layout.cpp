@@ -21,7 +21,7 @@ void add_resnet(LayerNames& names, const std::string& theirs, const std::string&
 }  // namespace
 
 LayerNames vae_names(const TensorShapes& theirs) {
-  LayerNames names;
+  LayerNames names{{"loss", {}}, {"model_ema", {}}};  // left behind by training
   for (const std::string half : {"encoder", "decoder"}) {
     names.push_back({half + ".norm_out", {half + ".conv_norm_out"}});
     add_resnet(names, half + ".mid.block_1", half + ".mid_block.resnets.0");

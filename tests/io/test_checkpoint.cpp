@@ -68,27 +68,17 @@ TEST(Checkpoint, SchedulesFollowTheFamily) {
     shapes.insert(more.begin(), more.end());
     return json::parse(CheckpointFile(std::make_shared<ShapesOnly>(shapes)).scheduler_text());
   };
-  // As the published scheduler_config.json say, without what no solver reads.
-  const json diffusion{{"num_train_timesteps", 1000},
-                       {"beta_start", 0.00085},
-                       {"beta_end", 0.012},
-                       {"beta_schedule", "scaled_linear"},
-                       {"steps_offset", 1}};
+  // As the published scheduler_config.json say, with the keys of samplers that they may be read as.
+  const json diffusion{{"num_train_timesteps", 1000},      {"beta_start", 0.00085}, {"beta_end", 0.012},
+                       {"beta_schedule", "scaled_linear"}, {"clip_sample", false},  {"set_alpha_to_one", false},
+                       {"skip_prk_steps", true},           {"steps_offset", 1}};
   const auto expect = [&](const std::string& name, const json& base, const json& more) {
     json wanted = base;
     wanted.update(more);
     EXPECT_EQ(schedule(name), wanted) << name;
   };
-  expect("sd1", diffusion,
-         {{"_class_name", "PNDMScheduler"},
-          {"set_alpha_to_one", false},
-          {"skip_prk_steps", true},
-          {"prediction_type", "epsilon"}});
-  expect("sd2", diffusion,
-         {{"_class_name", "DDIMScheduler"},
-          {"set_alpha_to_one", false},
-          {"clip_sample", false},
-          {"prediction_type", "v_prediction"}});
+  expect("sd1", diffusion, {{"_class_name", "PNDMScheduler"}, {"prediction_type", "epsilon"}});
+  expect("sd2", diffusion, {{"_class_name", "DDIMScheduler"}, {"prediction_type", "v_prediction"}});
   expect("sdxl", diffusion,
          {{"_class_name", "EulerDiscreteScheduler"}, {"timestep_spacing", "leading"}, {"prediction_type", "epsilon"}});
   const json flow{{"_class_name", "FlowMatchEulerDiscreteScheduler"}, {"num_train_timesteps", 1000}};

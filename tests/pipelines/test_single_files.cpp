@@ -6,7 +6,10 @@
 #include <fstream>
 
 #include "io/preset_file.h"
+#include "io/safetensors.h"
 #include "kernels/core/error.h"
+#include "kernels/ops/elementwise.h"
+#include "kernels/ops/view.h"
 #include "pipelines/component.h"
 #include "pipelines/generate.h"
 #include "tests/support/refusal.h"
@@ -20,10 +23,23 @@ std::string folder_of(const std::string& name) {
   return folders + (name == "sd3" || name == "flux" ? "joint/" : "") + name;
 }
 
-RunResult run(const std::string& lines) {
+// The folder's tokenizers and configurations alone.
+std::string without_schedule(const std::string& name) {
+  namespace fs = std::filesystem;
+  const fs::path out = fs::path(::testing::TempDir()) / ("heddle_config_" + std::to_string(getpid()) + name);
+  fs::create_directories(out);
+  for (const auto& entry : fs::directory_iterator(folder_of(name))) {
+    const fs::path link = out / entry.path().filename();
+    if (entry.is_directory() && entry.path().filename() != "scheduler" && !fs::exists(link))
+      fs::create_directory_symlink(entry.path(), link);
+  }
+  return out.string();
+}
+
+RunResult run(const std::string& lines, const std::vector<std::string>& overrides = {}) {
   const std::string path = ::testing::TempDir() + "heddle_single_file_" + std::to_string(getpid()) + ".yaml";
   std::ofstream(path) << "heddle: 1\nprompt: a cat and 3 hats\nsize: [16, 16]\nseed: 3\nsampler: {steps: 2}\n" << lines;
-  const Preset preset = read_preset(path, {}, {});
+  const Preset preset = read_preset(path, overrides, {});
   const auto model = Model::of(preset, path);
   return generate(preset, path, *model, {});
 }
@@ -55,6 +71,46 @@ TEST_P(SingleFile, GivesThePictureOfTheFolder) {
 
 INSTANTIATE_TEST_SUITE_P(Families, SingleFile, ::testing::Values("sd1", "sd2", "sdxl", "refiner", "sd3", "flux"),
                          [](const auto& info) { return info.param; });
+
+// The schedule of a file without config: is that of the published model, of which other samplers are made, too.
+TEST(SingleFiles, AnotherSamplerOfThePublishedScheduleDoesNotClip) {
+  for (const std::string name : {"sd1", "sdxl"}) {
+    const std::string tail = "model: " + files + name + ".safetensors
+config: " + without_schedule(name) + "
+";
+    const std::vector<std::string> plain{"sampler.name=ddim"},
+        stated{"sampler.name=ddim", "sampler.clip_sample=false", "sampler.set_alpha_to_one=false"};
+    EXPECT_EQ(run(tail, plain).image.to_vector(), run(tail, stated).image.to_vector()) << name;
+  }
+}
+
+// What ComfyUI and training leave beside the weights: scales count, the rest does not.
+TEST(SingleFiles, ScalesCountAndLeftoversDoNot) {
+  const std::string folder = folder_of("flux"), path = ::testing::TempDir() + "heddle_scaled.safetensors";
+  TensorMap tensors = read_safetensors(files + "flux.safetensors"), more;
+  for (auto& [name, tensor] : tensors) {
+    const std::string weight = ".weight";
+    if (!name.ends_with(weight) || tensor.rank() != 2) continue;
+    const std::string layer = name.substr(0, name.size() - weight.size());
+    const bool t5 = name.starts_with("text_encoders.t5xxl");
+    const Tensor factor = Tensor::full(t5 ? Shape{1} : Shape{}, 4);
+    more[layer + (t5 ? ".weight_scale" : ".scale_weight")] = factor;
+    more[layer + (t5 ? ".input_scale" : ".scale_input")] = factor;
+    tensor = scale(to(tensor, DType::f32), 0.25);  // exact
+  }
+  more["model.diffusion_model.scaled_fp8"] = Tensor::zeros({2});
+  more["vae.loss.logvar"] = more["vae.model_ema.decay"] = Tensor::zeros({1});
+  tensors.merge(more);
+  write_safetensors(path, tensors);
+  EXPECT_EQ(run("model: " + path + "\nconfig: " + folder + "\n").image.to_vector(),
+            run("model: " + folder + "\n").image.to_vector());
+  tensors["model.diffusion_model.img_in.scale_weight"] = Tensor::zeros({3});
+  write_safetensors(path, tensors);
+  EXPECT_EQ(error_of(ErrorCode::input, "model: " + path + "\nconfig: " + folder + "\n"),
+            "[" + path + " model.diffusion_model.img_in.scale_weight] wanted one scale for a matrix; got [3]; try a " +
+                "file of bf16 or GGUF");
+  std::filesystem::remove(path);
+}
 
 // Parts of another model, out of its file as out of its folder, are what the run uses.
 TEST(SingleFiles, PartsFromElsewhereCount) {
