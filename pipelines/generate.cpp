@@ -9,6 +9,7 @@
 #include "kernels/ops/view.h"
 #include "pipelines/defaults.h"
 #include "pipelines/inversion.h"
+#include "pipelines/schedule_text.h"
 #include "samplers/sampler.h"
 #include "unet_dit/flux_tokens.h"
 
@@ -84,8 +85,8 @@ void Generation::lay_out_steps() {
   SamplerSettings& sampler = preset_.sampler;
   nlohmann::json overrides = scheduler_overrides(sampler).node();
   if (sampler.eta != 0) overrides["eta"] = sampler.eta;
-  const SchedulerConfig config =
-      parse_scheduler_config(model_.scheduler_text(), model_.scheduler_where(), overrides, sampler.name.value_or(""));
+  const SchedulerConfig config = parse_scheduler_config(schedule_text(model_, preset_), model_.scheduler_where(),
+                                                        overrides, sampler.name.value_or(""));
   const int64_t patch = model_.traits().patch;
   StepRequest request{.steps = *sampler.steps,
                       .sigmas = sampler.sigmas.value_or(std::vector<double>()),
@@ -94,6 +95,10 @@ void Generation::lay_out_steps() {
   const bool multistep = config.solver == Solver::dpm_multistep || config.solver == Solver::unipc;
   if (model_.family() == Family::flux && config.flow && !multistep && request.sigmas.empty())
     request.sigmas = even_sigmas(request.steps);
+  // LCM's own pipeline runs all steps, picked from the part of the training schedule that the picture leaves.
+  picks_by_strength_ = preset_.task == Task::image_to_image && config.solver == Solver::lcm &&
+                       model_.pipeline().starts_with("LatentConsistency");
+  if (picks_by_strength_) request.strength = *preset_.source->strength;
   schedule_ = make_schedule(config, request);
   sampler.name = sampler_name(config);
 }

@@ -80,6 +80,7 @@ class Generation {
   std::optional<GuidedNetwork> network_;
   WordMaps* word_maps_ = nullptr;  // owned by control_
   int begin_ = 0;
+  bool picks_by_strength_ = false;  // the schedule begins where the picture's noise does
   Tensor start_, noise_;            // [n,C,h,w]: the state before the first evaluation, and what is random in it
   Tensor source_, mask_;            // clean latents and latent mask of inpainting without extra channels
   std::vector<Tensor> trajectory_;  // of task edit: the source's state before each evaluation, and the clean one

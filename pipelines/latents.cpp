@@ -79,7 +79,7 @@ void Generation::prepare_latents() {
   SourcePicture source;
   if (preset_.source) {
     source = read_source(*preset_.source, path_, *preset_.size);
-    begin_ = begin_index(*schedule_, *preset_.source->strength);
+    begin_ = picks_by_strength_ ? 0 : begin_index(*schedule_, *preset_.source->strength);
   }
   // The order of draws: clean latents (where they are needed), noise, the masked picture's latents.
   const bool pure_noise = !preset_.source || (preset_.task == Task::inpaint && *preset_.source->strength == 1);

@@ -142,13 +142,17 @@ VaeKl& Model::vae() {
   return *vae_;
 }
 
-int64_t Model::sample_size() {
+WidthHeight Model::sample_size() {
   const Json config = files_.config(denoiser_folder(family_));
-  if (!config.has("sample_size")) return family_ == Family::sd ? 64 : 128;
+  if (!config.has("sample_size")) return family_ == Family::sd ? WidthHeight{64, 64} : WidthHeight{128, 128};
   const Json size = config.get<Json>("sample_size");
-  const auto edge = size.is_array() && size.size() > 0 ? size[0].as<int64_t>() : size.as<int64_t>();
-  if (edge < 1 || edge > 4096) fail(ErrorCode::input, config.where() + " sample_size", "1..4096", std::to_string(edge));
-  return edge;
+  const auto edges = size.is_array() ? config.each<int64_t>("sample_size", 2)
+                                     : std::vector<int64_t>(2, size.as<int64_t>());  // [height, width]
+  for (const int64_t edge : edges) {
+    if (edge < 1 || edge > 4096)
+      fail(ErrorCode::input, config.where() + " sample_size", "1..4096", std::to_string(edge));
+  }
+  return {static_cast<int>(edges[1]), static_cast<int>(edges[0])};
 }
 
 }  // namespace heddle

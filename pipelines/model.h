@@ -13,6 +13,7 @@
 #include "encoders/text_t5.h"
 #include "encoders/vae_kl.h"
 #include "io/json.h"
+#include "io/preset.h"
 #include "pipelines/model_files.h"
 #include "pipelines/open_denoiser.h"
 
@@ -29,6 +30,7 @@ class Model {
   static std::unique_ptr<Model> of(const Preset& preset, const std::string& preset_path);
 
   Family family() const { return family_; }
+  const std::string& pipeline() const { return files_.pipeline(); }  // diffusers' class
   // SDXL: no negative prompt stands for zeros instead of the empty text.
   bool zeros_for_no_negative() const { return zeros_for_no_negative_; }
 
@@ -46,7 +48,7 @@ class Model {
   const Denoiser& denoiser() { return *opened_denoiser().network; }
   const DenoiserTraits& traits() { return opened_denoiser().traits; }
   VaeKl& vae();
-  int64_t sample_size();  // latent pixels along an edge that the denoiser was made for
+  WidthHeight sample_size();  // latent pixels that the denoiser was made for
 
   std::string scheduler_text() const { return files_.scheduler_text(); }
   std::string scheduler_where() const { return files_.scheduler_where(); }  // for messages

@@ -9,6 +9,7 @@
 #include "io/preset_file.h"
 #include "kernels/core/error.h"
 #include "pipelines/shelves.h"
+#include "samplers/scheduler_keys.h"
 
 namespace heddle {
 namespace {
@@ -29,6 +30,13 @@ bool has_weights(const std::string& folder) {
   } catch (const Error&) {
     return false;
   }
+}
+
+// A text encoder is what model_index.json says; `architectures` may be absent or tell of what it was cut out of.
+Json of_class(const Json& config, const std::string& name) {
+  nlohmann::json object = config.node();
+  object["architectures"] = {name};
+  return Json::parse(object.dump(), config.where());
 }
 
 }  // namespace
@@ -71,7 +79,7 @@ void ModelFiles::read_folder() {
   for (const std::string& key : index.keys()) {
     if (!index.has(key)) continue;            // null: not there
     const Json entry = index.get<Json>(key);  // [library, class]
-    if (entry.is_array() && entry.size() == 2 && entry[1].node().is_string()) listed_.push_back(key);
+    if (entry.is_array() && entry.size() == 2 && entry[1].node().is_string()) listed_[key] = entry[1].as<std::string>();
   }
 }
 
@@ -101,12 +109,12 @@ void ModelFiles::require_known(const std::vector<std::string>& components) const
 }
 
 bool ModelFiles::lacks_first_encoder() const {
-  return file_ ? requires_aesthetic_score_ : !contains(listed_, "tokenizer");
+  return file_ ? requires_aesthetic_score_ : !listed_.contains("tokenizer");
 }
 
 bool ModelFiles::has(const std::string& component) const {
   if (paths_.own.contains(component)) return true;
-  if (file_ ? file_->has(component) : contains(listed_, component)) return true;
+  if (file_ ? file_->has(component) : listed_.contains(component)) return true;
   if (paths_.config.empty()) return false;
   const std::string folder = paths_.config + "/" + component;
   return component.starts_with("tokenizer") ? exists(folder) : has_weights(folder);
@@ -125,7 +133,11 @@ ComponentSource ModelFiles::open(const std::string& component) const {
     if (!is_checkpoint_file(own->second)) return open_component_folder(own->second);
     return CheckpointFile(own->second).open(component, pipeline_, config_for(component));
   }
-  if (!file_ && contains(listed_, component)) return open_component_folder(paths_.model + "/" + component);
+  if (!file_ && listed_.contains(component)) {
+    ComponentSource source = open_component_folder(paths_.model + "/" + component);
+    if (component.starts_with("text_encoder")) source.config = of_class(source.config, listed_.at(component));
+    return source;
+  }
   if (file_ && file_->has(component)) return file_->open(component, pipeline_, config_for(component));
   const std::string folder = paths_.config + "/" + component;
   if (!paths_.config.empty() && has_weights(folder)) return open_component_folder(folder);
@@ -138,7 +150,7 @@ std::string ModelFiles::how_to_give(const std::string& component) const {
 }
 
 void ModelFiles::require_listed(const std::string& component) const {
-  if (!file_ && !contains(listed_, component))
+  if (!file_ && !listed_.contains(component))
     fail(ErrorCode::input, where_, "a component " + component, "none", "a complete folder");
 }
 
@@ -165,7 +177,12 @@ std::optional<std::string> ModelFiles::scheduler_file() const {
 
 std::string ModelFiles::scheduler_text() const {
   const auto file = scheduler_file();
-  return file ? read_file(*file, int64_t{16} << 20) : file_->scheduler_text();
+  if (!file) return file_->scheduler_text();
+  const std::string text = read_file(*file, int64_t{16} << 20);
+  if (file_) return text;
+  nlohmann::json object = parse_scheduler_object(text, *file);
+  object["_class_name"] = listed_.at("scheduler");
+  return object.dump();
 }
 
 std::string ModelFiles::scheduler_where() const {

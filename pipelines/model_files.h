@@ -46,7 +46,8 @@ class ModelFiles {
   // The folder of "tokenizer", "tokenizer_2" ...
   std::string tokenizer(const std::string& name) const;
 
-  // scheduler_config.json, or what the published models have; and its name for messages.
+  // scheduler_config.json, or what the published models have; and its name for messages. Its class is the one that
+  // model_index.json names: diffusers makes that one of the file, whatever class wrote it.
   std::string scheduler_text() const;
   std::string scheduler_where() const;
 
@@ -59,8 +60,8 @@ class ModelFiles {
   Paths paths_;
   std::string pipeline_, where_;
   bool zeros_for_empty_prompt_ = true, requires_aesthetic_score_ = false;
-  std::vector<std::string> listed_;     // components that model_index.json names
-  std::optional<CheckpointFile> file_;  // where the model is a file
+  std::map<std::string, std::string> listed_;  // components that model_index.json names, and their classes
+  std::optional<CheckpointFile> file_;         // where the model is a file
 };
 
 }  // namespace heddle

@@ -48,8 +48,9 @@ WidthHeight run_size(const Preset& preset, const std::string& preset_path, Model
     return size;
   }
   if (!preset.size) {
-    const auto edge = static_cast<int>(model.sample_size() * model.vae().config().factor());
-    return {edge / factor * factor, edge / factor * factor};
+    WidthHeight size = model.sample_size();
+    for (int& edge : size) edge = edge * static_cast<int>(model.vae().config().factor()) / factor * factor;
+    return size;
   }
   for (const int edge : *preset.size) {
     if (edge % factor != 0) {

@@ -156,7 +156,7 @@ Schedule make_schedule(const SchedulerConfig& config, const StepRequest& request
   if (!request.sigmas.empty()) fail(ErrorCode::usage, "sampler.sigmas", "none but for flow models", "a list");
 
   Schedule schedule{.config = config, .steps = steps, .alphas_cumprod = alphas_cumprod(config)};
-  std::vector<double> timesteps = spaced_timesteps(config, steps, schedule.alphas_cumprod);
+  std::vector<double> timesteps = spaced_timesteps(config, request, schedule.alphas_cumprod);
   if (!walks_on_timesteps(config.solver)) {
     SigmaPath path = sigma_path(config, steps, timesteps, schedule.alphas_cumprod);
     timesteps = path.timesteps;

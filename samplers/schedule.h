@@ -50,6 +50,7 @@ struct StepRequest {
   int steps = 0;                    // as a user counts them, 1 .. num_train_timesteps
   std::vector<double> sigmas = {};  // of flows, before the shift: instead of the class's own, `steps` many
   int64_t image_tokens = 0;         // length of the image sequence, for a dynamic shift
+  double strength = 1;              // of LCM: the share of its training schedule, up to which all steps are picked
 };
 
 // Error(usage) for a count that the solver cannot make, Error(input) for a configuration that has no such schedule.

@@ -42,13 +42,14 @@ std::vector<double> leading(int64_t ratio, int64_t count, int64_t offset) {
 }
 
 // A subset of the timesteps that the student was distilled on.
-std::vector<double> lcm_timesteps(const SchedulerConfig& config, int steps) {
-  const int64_t origin = config.original_inference_steps;
+std::vector<double> lcm_timesteps(const SchedulerConfig& config, int steps, double strength) {
+  const auto origin = static_cast<int64_t>(static_cast<double>(config.original_inference_steps) * strength);
   if (steps > origin) {
-    fail(ErrorCode::usage, "sampler.steps", "at most " + std::to_string(origin) + " (original_inference_steps) for lcm",
+    const char* of = strength < 1 ? " (original_inference_steps times strength)" : " (original_inference_steps)";
+    fail(ErrorCode::usage, "sampler.steps", "at most " + std::to_string(origin) + of + " for lcm",
          std::to_string(steps));
   }
-  const int64_t ratio = config.num_train_timesteps / origin;
+  const int64_t ratio = config.num_train_timesteps / config.original_inference_steps;
   std::vector<double> timesteps;
   for (int i = 0; i < steps; ++i) {
     const double share = static_cast<double>(i) * (static_cast<double>(origin) / static_cast<double>(steps));
@@ -68,8 +69,10 @@ std::vector<double> linspace(double first, double last, int64_t count) {
   return values;
 }
 
-std::vector<double> spaced_timesteps(const SchedulerConfig& config, int steps, std::span<const float> alphas_cumprod) {
-  if (config.solver == Solver::lcm) return lcm_timesteps(config, steps);
+std::vector<double> spaced_timesteps(const SchedulerConfig& config, const StepRequest& request,
+                                     std::span<const float> alphas_cumprod) {
+  const int steps = request.steps;
+  if (config.solver == Solver::lcm) return lcm_timesteps(config, steps, request.strength);
   const int64_t last = last_timestep(config, alphas_cumprod);
   if (last < 1)
     fail(ErrorCode::input, "scheduler", "lambda_min_clipped that leaves timesteps",

@@ -4,7 +4,7 @@
 #include <span>
 #include <vector>
 
-#include "samplers/scheduler_config.h"
+#include "samplers/schedule.h"
 
 namespace heddle {
 
@@ -13,6 +13,7 @@ std::vector<double> linspace(double first, double last, int64_t count);
 
 // From noisy to clean, rounded as the config's class in diffusers does: whole for solvers that walk on timesteps and
 // for DPM-Solver and UniPC, f32 for Euler and its kin.
-std::vector<double> spaced_timesteps(const SchedulerConfig& config, int steps, std::span<const float> alphas_cumprod);
+std::vector<double> spaced_timesteps(const SchedulerConfig& config, const StepRequest& request,
+                                     std::span<const float> alphas_cumprod);
 
 }  // namespace heddle
