@@ -75,12 +75,10 @@ INSTANTIATE_TEST_SUITE_P(Families, SingleFile, ::testing::Values("sd1", "sd2", "
 // The schedule of a file without config: is that of the published model, of which other samplers are made, too.
 TEST(SingleFiles, AnotherSamplerOfThePublishedScheduleDoesNotClip) {
   for (const std::string name : {"sd1", "sdxl"}) {
-    const std::string tail = "model: " + files + name + ".safetensors
-config: " + without_schedule(name) + "
-";
-    const std::vector<std::string> plain{"sampler.name=ddim"},
+    const std::string model = "model: " + files + name + ".safetensors\nconfig: " + without_schedule(name) + "\n";
+    const std::vector<std::string> ddim{"sampler.name=ddim"},
         stated{"sampler.name=ddim", "sampler.clip_sample=false", "sampler.set_alpha_to_one=false"};
-    EXPECT_EQ(run(tail, plain).image.to_vector(), run(tail, stated).image.to_vector()) << name;
+    EXPECT_EQ(run(model, ddim).image.to_vector(), run(model, stated).image.to_vector()) << name;
   }
 }
 
