@@ -35,6 +35,7 @@ bool has_weights(const std::string& folder) {
 // A text encoder is what model_index.json says; `architectures` may be absent or tell of what it was cut out of.
 Json of_class(const Json& config, const std::string& name) {
   nlohmann::json object = config.node();
+  if (!object.is_object()) return config;  // its reader says what is wrong with it
   object["architectures"] = {name};
   return Json::parse(object.dump(), config.where());
 }
