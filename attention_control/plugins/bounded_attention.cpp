@@ -12,18 +12,15 @@
 namespace heddle {
 
 BoundedAttention::Tokens BoundedAttention::resolve(const Member& member, const std::string& where) const {
-  Tokens out{
-      .subjects = {}, .nouns = {}, .looked = {}, .filtered = {}, .ends = {}, .tail = {}, .length = member.words.length};
+  Tokens out{.subjects = {}, .nouns = {}, .looked = {}, .filtered = {}, .ends = {}, .length = member.words.length};
   for (const PromptPart& part : member.words.text_parts()) {
     if (part.end > part.begin) out.ends.insert(part.end);
-    for (int64_t key = part.end; joint_ && key < part.stop; ++key) out.tail.insert(key);
   }
   if (!joint_) out.ends = {member.words.end};
   if (eos_token && *eos_token >= out.length)
     fail(ErrorCode::usage, where + " eos_token", "a position below " + std::to_string(out.length),
          std::to_string(*eos_token));
-  if (eos_token) out.ends = out.tail = {*eos_token};
-  out.tail.insert(out.ends.begin(), out.ends.end());
+  if (eos_token) out.ends = {*eos_token};
   std::set<int64_t> looked = out.ends;
   for (size_t i = 0; i < subjects(); ++i) {
     out.subjects.push_back(subject_tokens[i].positions(member.words, where));

@@ -90,7 +90,7 @@ struct BoundedAttention final : Method {
   struct Tokens {                                       // of one member
     std::vector<std::vector<int64_t>> subjects, nouns;  // a noun for each encoder of text
     std::vector<int64_t> looked;                        // all subjects' tokens and the end tokens, ascending
-    std::set<int64_t> filtered, ends, tail;             // tail: end tokens and, in joint attention, padding
+    std::set<int64_t> filtered, ends;
     int64_t length = 0;
     std::vector<int64_t> all_nouns() const;
   };

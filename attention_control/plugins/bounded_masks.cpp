@@ -11,7 +11,7 @@ constexpr float forbidden = -std::numeric_limits<float>::infinity();
 
 // A token as the masks see it: a pixel is the set of its regions; a text token has a bit of its own beside the set of
 // its subjects, or one that says what else it is.
-constexpr uint64_t text = 1ull << 32, tail_bit = 1ull << 33, filtered_bit = 1ull << 34;
+constexpr uint64_t text = 1ull << 32, end_bit = 1ull << 33, filtered_bit = 1ull << 34;
 constexpr uint64_t set_of(uint64_t token) {
   return token & 0xffffffffull;
 }
@@ -90,7 +90,7 @@ std::vector<uint64_t> BoundedAttention::words_at(const TermPlace& place) const {
   std::vector<uint64_t> out(static_cast<size_t>(of.length), text);
   if (place.lane.branch != Branch::cond) return out;
   for (const int64_t token : of.filtered) out[static_cast<size_t>(token)] = text | filtered_bit;
-  for (const int64_t token : of.tail) out[static_cast<size_t>(token)] = text | tail_bit;
+  for (const int64_t token : of.ends) out[static_cast<size_t>(token)] = text | end_bit;
   for (size_t i = 0; i < of.subjects.size(); ++i) {
     for (const int64_t token : of.subjects[i]) out[static_cast<size_t>(token)] |= 1ull << i;
   }
@@ -98,14 +98,14 @@ std::vector<uint64_t> BoundedAttention::words_at(const TermPlace& place) const {
 }
 
 // Pixels of subjects see their own regions and the background, the background sees all pixels. A subject's words are
-// seen in its region (guiding: in the background, too); the tail not in the background (guiding: everywhere); filtered
-// words nowhere. In joint attention words look, too: a subject's not at other subjects' regions.
+// seen in its region (guiding: in the background, too); end tokens not in the background (guiding: everywhere);
+// filtered words nowhere. In joint attention words look, too: a subject's not at other subjects' regions.
 bool BoundedAttention::sees(uint64_t query, uint64_t key, bool guiding) const {
   const bool pixel = (query & text) == 0, background = pixel && set_of(query) == 0;
   if (pixel && (key & text) != 0) {
     if ((key & filtered_bit) != 0) return false;
     if (set_of(key) != 0) return !apart(query, key) && (guiding || !background);
-    return (key & tail_bit) == 0 || guiding || !background;
+    return (key & end_bit) == 0 || guiding || !background;
   }
   const bool both_words = !pixel && (key & text) != 0;
   return !apart(query, key) || (both_words && !isolate_words);
