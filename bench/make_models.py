@@ -104,7 +104,8 @@ def make_gguf(folder, network, kind):
         make(folder, network)
     state = getattr(original_layouts, network)(gguf_files.weights(folder / network))
     types = gguf_files.T
-    kinds = {key: types[kind] if value.ndim == 2 else types.F16 for key, value in state.items()}
+    block = 256 if kind.endswith("K") else 32
+    kinds = {key: types[kind] if value.ndim == 2 and value.shape[1] % block == 0 else types.F16 for key, value in state.items()}
     stored = {key: (gguf_files.quantized(value.float().contiguous(), kinds[key])[0], kinds[key]) for key, value in state.items()}
     gguf_files.write(folder / f"{network}.{kind}.gguf", network, stored)
 
