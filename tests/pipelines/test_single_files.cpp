@@ -75,16 +75,19 @@ INSTANTIATE_TEST_SUITE_P(Families, SingleFile, ::testing::Values("sd1", "sd2", "
 // The schedule of a file without config: is that of the published model, of which other samplers are made, too.
 TEST(SingleFiles, AnotherSamplerOfThePublishedScheduleDoesNotClip) {
   for (const std::string name : {"sd1", "sdxl"}) {
-    const std::string model = "model: " + files + name + ".safetensors\nconfig: " + without_schedule(name) + "\n";
+    const std::string config = without_schedule(name);
+    const std::string model = "model: " + files + name + ".safetensors\nconfig: " + config + "\n";
     const std::vector<std::string> ddim{"sampler.name=ddim"},
         stated{"sampler.name=ddim", "sampler.clip_sample=false", "sampler.set_alpha_to_one=false"};
     EXPECT_EQ(run(model, ddim).image.to_vector(), run(model, stated).image.to_vector()) << name;
+    std::filesystem::remove_all(config);  // links alone
   }
 }
 
 // What ComfyUI and training leave beside the weights: scales count, the rest does not.
 TEST(SingleFiles, ScalesCountAndLeftoversDoNot) {
-  const std::string folder = folder_of("flux"), path = ::testing::TempDir() + "heddle_scaled.safetensors";
+  const std::string folder = folder_of("flux"),
+                    path = ::testing::TempDir() + "heddle_scaled_" + std::to_string(getpid()) + ".safetensors";
   TensorMap tensors = read_safetensors(files + "flux.safetensors"), more;
   for (auto& [name, tensor] : tensors) {
     const std::string weight = ".weight";
