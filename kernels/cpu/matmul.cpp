@@ -105,7 +105,7 @@ Tensor PackedOperand::multiply(const Tensor& x, const Epilogue& then) const {
 void batched_product(const Tensor& a, const Tensor& b, Tensor& c) {
   static PreparedCache* const cache = new PreparedCache;
   PreparedCache::Key key{static_cast<int64_t>(a.dtype())};
-  for (const Tensor* t : {&a, &b}) {
+  for (const Tensor* t : std::initializer_list<const Tensor*>{&a, &b, &c}) {
     key.insert(key.end(), t->shape().begin(), t->shape().end());
     key.insert(key.end(), t->strides().begin(), t->strides().end());
   }

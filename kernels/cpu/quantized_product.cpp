@@ -14,9 +14,11 @@ namespace {
 
 constexpr int64_t panel_numbers = int64_t{1} << 21;
 
-// [M,N] as [1,M,N]: what batched products take.
+// [M,N] as [1,M,N]: what batched products take. The batch's stride spans the matrix, as if another followed: by any
+// other oneDNN does not see rows or columns in it and falls back to its reference loops.
 Tensor batch_of_one(const Tensor& x) {
-  return x.view({1, x.dim(0), x.dim(1)}, {0, x.stride(0), x.stride(1)}, 0);
+  const int64_t span = std::max(x.dim(0) * x.stride(0), x.dim(1) * x.stride(1));
+  return x.view({1, x.dim(0), x.dim(1)}, {span, x.stride(0), x.stride(1)}, 0);
 }
 
 // then(y + bias), gated, and the residual added: y is [M,N] f32, the result in `dtype`.

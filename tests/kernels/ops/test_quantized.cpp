@@ -117,6 +117,20 @@ TEST(Quantized, ColumnsOfALayer) {
   EXPECT_LE(testing::error_over_std(linear(x, some), linear(x, dense)), 1e-5);
 }
 
+// Panels of equal shape belong to layers of different widths, so their products end in rows of different lengths.
+TEST(Quantized, LayersOfSeveralPanelsAndOfDifferentWidths) {
+  constexpr int64_t columns = 2048;
+  const Tensor x = random_tensor({3, columns}, 14);
+  const Layer layer = [](const Tensor& t, const LinearWeight& w) { return linear(t, w); };
+  for (const int64_t rows : {1500, 3000}) {
+    const QuantizedMatrix matrix = random_q8(rows, columns, 15);
+    const Ran want = ran(layer, x, LinearWeight(matrix.numbers(), {}, DType::f32));
+    const Ran got = ran(layer, x, LinearWeight(QuantizedWeight{matrix}, {}, DType::f32));
+    EXPECT_LE(testing::error_over_std(got.out, want.out), 1e-5) << rows;
+    EXPECT_LE(testing::error_over_std(got.gradient, want.gradient), 1e-5) << rows;
+  }
+}
+
 // Forward and backward of a matrix of 16 million numbers hold an eighth of them at a time.
 TEST(Quantized, TheMatrixIsNeverWholeInMemory) {
   constexpr int64_t rows = 8192, columns = 2048;
