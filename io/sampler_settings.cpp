@@ -93,11 +93,12 @@ Params<SamplerSettings> SamplerSettings::params() {
   Params<S> own{
       opt("name", &S::name, one_of(names), "the sampler; without it, the one in scheduler_config.json"),
       opt("steps", &S::steps, range(1, 1000),
-          "denoising steps; without it 50, SD3 and FLUX 28, LCM and FLUX schnell 4"),
+          "denoising steps; without it what the model's heddle.json says, else 50, SD3 and FLUX 28, LCM and FLUX "
+          "schnell 4"),
       opt("sigmas", &S::sigmas, range(0, 1), "a flow model's sigmas before the shift, falling, one for each step"),
       opt("guidance", &S::guidance, range(0, 100),
-          "classifier-free guidance scale, of LCM and FLUX dev the embedded one; without it 7.5, SDXL 5, LCM 8.5, "
-          "SD3 7, FLUX dev 3.5, from a picture 7"),
+          "classifier-free guidance scale, of LCM and FLUX dev the embedded one; without it what the model's "
+          "heddle.json says, else 7.5, SDXL 5, LCM 8.5, SD3 7, FLUX dev 3.5, from a picture 7"),
       opt("true_guidance", &S::true_guidance, range(0, 100),
           "classifier-free guidance of LCM and FLUX, away from `negative`; off at 1 and below"),
       opt("guidance_rescale", &S::guidance_rescale, range(0, 1),

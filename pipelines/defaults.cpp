@@ -1,4 +1,4 @@
-// A table of the families.
+// A table of the families, and what a folder advises.
 #include "pipelines/defaults.h"
 
 #include <algorithm>
@@ -35,9 +35,8 @@ FlowEditDefaults flow_edit_defaults(Model& model) {
   return {{28, 5.5, 0}, 1.5, 24.0 / 28};
 }
 
-Defaults defaults_of(const Preset& preset, Model& model) {
-  const Task task = preset.task;
-  if (is_flow_edit(preset)) return flow_edit_defaults(model).run;
+// As the family's pipeline in diffusers has them.
+Defaults family_defaults(Task task, Model& model) {
   const bool inpaint = task == Task::inpaint, from_picture = inpaint || task == Task::image_to_image;
   switch (model.family()) {
     case Family::sd3:
@@ -52,6 +51,14 @@ Defaults defaults_of(const Preset& preset, Model& model) {
   }
   const double strength = inpaint ? 1 : 0.8;
   return model.traits().guidance_dim > 0 ? Defaults{4, 8.5, strength} : Defaults{50, 7.5, strength};
+}
+
+Defaults defaults_of(const Preset& preset, Model& model) {
+  if (is_flow_edit(preset)) return flow_edit_defaults(model).run;
+  Defaults out = family_defaults(preset.task, model);
+  out.steps = model.advice().steps.value_or(out.steps);
+  out.guidance = model.advice().guidance.value_or(out.guidance);
+  return out;
 }
 
 SkipLayers skip_layers(const SkipLayerSettings& asked, const Preset& preset, Model& model) {

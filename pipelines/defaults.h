@@ -7,8 +7,8 @@
 
 namespace heddle {
 
-// Steps, guidance and strength as the family's pipeline in diffusers has them. FLUX schnell, which has no guidance,
-// gets the value 0.
+// Steps and guidance as the model's folder advises (ModelFiles::advice), else they and strength as the family's
+// pipeline in diffusers has them. FLUX schnell, which has no guidance, gets the value 0.
 void fill_defaults(Preset& preset, Model& model);
 
 // The same of task edit's inversion, of which every value is given afterwards. `flow`: the model is one. Error(usage)

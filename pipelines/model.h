@@ -50,6 +50,7 @@ class Model {
   VaeKl& vae();
   WidthHeight sample_size();  // latent pixels that the denoiser was made for
 
+  const SamplerAdvice& advice() const { return files_.advice(); }
   std::string scheduler_text() const { return files_.scheduler_text(); }
   std::string scheduler_where() const { return files_.scheduler_where(); }  // for messages
 

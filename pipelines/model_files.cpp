@@ -82,6 +82,24 @@ void ModelFiles::read_folder() {
     const Json entry = index.get<Json>(key);  // [library, class]
     if (entry.is_array() && entry.size() == 2 && entry[1].node().is_string()) listed_[key] = entry[1].as<std::string>();
   }
+  read_advice();
+}
+
+void ModelFiles::read_advice() {
+  const std::string path = paths_.model + "/heddle.json";
+  if (!exists(path)) return;
+  const Json file = Json::read(path);
+  file.require_known({"sampler"});
+  if (!file.has("sampler")) return;
+  const Json sampler = file.get<Json>("sampler");
+  sampler.require_known({"steps", "guidance"});
+  const auto within = [&](const char* key, double value, double low, double high) {
+    if (value >= low && value <= high) return;
+    fail(ErrorCode::input, sampler.where() + " " + key, number_text(low) + " to " + number_text(high),
+         number_text(value));
+  };
+  if (sampler.has("steps")) within("steps", *(advice_.steps = sampler.get<int>("steps")), 1, 1000);
+  if (sampler.has("guidance")) within("guidance", *(advice_.guidance = sampler.get<double>("guidance")), 0, 100);
 }
 
 ModelFiles ModelFiles::of(const Preset& preset, const std::string& preset_path) {

@@ -15,6 +15,12 @@ namespace heddle {
 // The folder or file that a preset's `model:` means (pipelines/shelves.h). Error(usage) naming the models there are.
 std::string find_model(const std::string& name, const std::string& preset_path);
 
+// What the author of a folder advises where a preset says nothing; of other models nothing.
+struct SamplerAdvice {
+  std::optional<int> steps;
+  std::optional<double> guidance;
+};
+
 class ModelFiles {
  public:
   // Paths that can be opened from here.
@@ -23,7 +29,7 @@ class ModelFiles {
     std::string config = {};                      // a folder laid out as diffusers', for what a file does not say
     std::map<std::string, std::string> own = {};  // components from elsewhere: "transformer" to a folder or file
   };
-  // Error(input) for a folder without model_index.json, and for a file without a denoiser.
+  // Error(input) for a folder without model_index.json or with a wrong heddle.json, and for a file without a denoiser.
   explicit ModelFiles(Paths paths);
   // Those of a preset; relative paths may lie beside it.
   static ModelFiles of(const Preset& preset, const std::string& preset_path);
@@ -35,6 +41,8 @@ class ModelFiles {
   const std::string& where() const { return where_; }        // what says so, for messages
   bool zeros_for_empty_prompt() const { return zeros_for_empty_prompt_; }
   bool requires_aesthetic_score() const { return requires_aesthetic_score_; }
+  // The folder's heddle.json: {"sampler": {"steps": 30, "guidance": 3}}.
+  const SamplerAdvice& advice() const { return advice_; }
   // As SDXL's refiner, which reads by the second text encoder alone.
   bool lacks_first_encoder() const;
 
@@ -53,6 +61,7 @@ class ModelFiles {
 
  private:
   void read_folder();
+  void read_advice();
   void require_listed(const std::string& component) const;
   std::optional<std::string> scheduler_file() const;
   std::optional<Json> config_for(const std::string& component) const;
@@ -60,6 +69,7 @@ class ModelFiles {
   Paths paths_;
   std::string pipeline_, where_;
   bool zeros_for_empty_prompt_ = true, requires_aesthetic_score_ = false;
+  SamplerAdvice advice_;
   std::map<std::string, std::string> listed_;  // components that model_index.json names, and their classes
   std::optional<CheckpointFile> file_;         // where the model is a file
 };

@@ -39,8 +39,8 @@ def assemble(config_file: Path, run: Path, vae_state: Path, untrained: bool = Fa
                                    requires_safety_checker=False)
 
 
-def write_folder(pipeline, folder: Path) -> None:
-    """The pipeline in float16, as every reader of diffusers folders expects it."""
+def write_folder(pipeline, folder: Path, sampler: dict) -> None:
+    """The pipeline in float16, as every reader of diffusers folders expects it, and what heddle is to sample with unless it is told."""
     pipeline.to(torch.float16).save_pretrained(folder, safe_serialization=True)
     # transformers loads a text encoder in the type its configuration names, diffusers everything else in float32: without
     # this, from_pretrained(folder) alone would mix the two.
@@ -49,6 +49,7 @@ def write_folder(pipeline, folder: Path) -> None:
     # The tokenizer's own two files are what every reader of Stable Diffusion folders knows.
     for tokenizer in folder.glob("tokenizer*"):
         tokenizer_files.write(tokenizer, length=json.loads((tokenizer / "tokenizer_config.json").read_text())["model_max_length"])
+    (folder / "heddle.json").write_text(json.dumps({"sampler": sampler}, indent=2) + "\n")
     size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
     print(json.dumps({"folder": str(folder), "MB": round(size / 1e6, 2)}))
 
@@ -62,7 +63,7 @@ def main() -> None:
     parser.add_argument("--untrained", action="store_true")
     args = parser.parse_args()
     args.run.mkdir(parents=True, exist_ok=True)
-    write_folder(assemble(args.config, args.run, args.vae, args.untrained), args.to)
+    write_folder(assemble(args.config, args.run, args.vae, args.untrained), args.to, yaml.safe_load(args.config.read_text())["sampler"])
 
 
 if __name__ == "__main__":

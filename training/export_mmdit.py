@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--vae", type=Path, required=True, help="the vae folder that the run was trained with")
     parser.add_argument("--to", type=Path, required=True)
     args = parser.parse_args()
-    write_folder(assemble(args.config, args.run, args.vae), args.to)
+    write_folder(assemble(args.config, args.run, args.vae), args.to, yaml.safe_load(args.config.read_text())["sampler"])
 
 
 if __name__ == "__main__":

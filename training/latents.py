@@ -8,6 +8,7 @@ from diffusers import AutoencoderKL
 from numpy.lib.format import open_memmap
 
 from pictures import batch
+from precision import autocast
 from progress import Average
 from team import context
 from world.captions import caption
@@ -32,7 +33,7 @@ def finished_vae(folder: Path) -> AutoencoderKL:
 
 @torch.no_grad()
 def encode(vae: AutoencoderKL, pictures: torch.Tensor) -> torch.Tensor:
-    with torch.autocast("cpu", torch.bfloat16):
+    with autocast():
         h = vae.encoder(pictures.contiguous(memory_format=torch.channels_last))
     return vae.quant_conv(h.float()).chunk(2, 1)[0]
 

@@ -3,6 +3,7 @@ import torch
 from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler
 
 from pictures import save_grid
+from precision import autocast
 
 GRID_PROMPTS = (
     "a cat on grass", "a dog on sand", "a panda on snow", "a fox at night", "a frog on bricks", "a lion in the sky", "a pig on grass", "a bear on snow",
@@ -56,6 +57,6 @@ def write_samples(run, vae, tokenizer, draw) -> None:
     """
     shape = (len(GRID_PROMPTS), vae.config.latent_channels, 16, 16)
     noise = torch.randn(shape, generator=torch.Generator().manual_seed(7))
-    with run.averaged(), torch.autocast("cpu", torch.bfloat16):
+    with run.averaged(), autocast():
         z = draw(run, tokens(tokenizer, GRID_PROMPTS), tokens(tokenizer, [""]), noise)
         save_grid(run.args.out / f"grid-{run.step:06d}.png", decode(vae, z), 8)

@@ -19,6 +19,7 @@ from judge.verdict import Thresholds, boxes, compare, read
 from latents import encode, load_vae
 from loop import train
 from pictures import as_tensor
+from precision import autocast
 from progress import Run, run_options, write_log
 from team import context
 from world.backgrounds import BACKGROUNDS
@@ -45,7 +46,7 @@ def through(vae: AutoencoderKL, pixels: np.ndarray, rng: np.random.Generator, mo
     level = np.where(rng.random(len(z)) < 0.5, 0, rng.uniform(0, most_noise, len(z))).astype(np.float32)
     std = z.std((0, 2, 3), keepdim=True)
     z += torch.from_numpy(level)[:, None, None, None] * std * torch.from_numpy(rng.standard_normal(z.shape, dtype=np.float32))
-    with torch.autocast("cpu", torch.bfloat16):
+    with autocast():
         x = vae.decoder(vae.post_quant_conv(z)).float()
     return ((x.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
 
@@ -146,7 +147,7 @@ def main() -> None:
         rows = rng.integers(len(pool_pixels), size=round(n * config["decoded_share"]))
         pixels, labels = zip(*[(pool_pixels[r], pool_labels[r]) for r in rows],
                              *[draw(rng, config["seed"] + 1, options, config["hard_share"]) for _ in range(n - len(rows))])
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast():
             answers = judge(as_tensor(np.stack(pixels)).contiguous(memory_format=torch.channels_last))
         return loss_of_answers([a.float() for a in answers], list(labels))
 

@@ -17,6 +17,7 @@ from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 import tokenizer as tokenizer_files
 from latents import finished_vae, prepare
 from loop import train
+from precision import autocast
 from progress import Run, run_options
 from sampling import sample_flow, tokens, write_samples
 from world.scenes import Options
@@ -121,7 +122,7 @@ def main() -> None:
         z, ids, noise, sigma = draw((config["seed"], rank), step, z_all, id_all, config["batch"] // args.workers,
                                     config["caption_dropout"], empty, shift)
         s = sigma[:, None, None, None]
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast():
             states, pooled = text(ids)
             v = transformer((1 - s) * z + s * noise, states, pooled, 1000 * sigma).sample
         return F.mse_loss(v.float(), noise - z)

@@ -17,6 +17,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 import tokenizer as tokenizer_files
 from latents import load_vae, normalise, prepare, statistics
 from loop import train
+from precision import autocast
 from progress import Run, run_options
 from sampling import sample, tokens, write_samples
 from world.scenes import Options
@@ -82,7 +83,7 @@ def main() -> None:
         z, ids, noise, t = draw((config["seed"], rank), step, z_all, id_all, config["batch"] // args.workers,
                                 config["caption_dropout"], empty)
         x, target = noised(z, noise, t, alphas)
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast():
             states = text(ids).last_hidden_state
             v = unet(x.contiguous(memory_format=torch.channels_last), t, encoder_hidden_states=states).sample
         return F.mse_loss(v.float(), target)

@@ -11,6 +11,7 @@ from diffusers import AutoencoderKL
 
 from loop import train
 from pictures import batch, crops, colour_error, psnr, save_grid
+from precision import autocast
 from progress import Run, run_options, write_log
 from world.scenes import Options
 
@@ -43,7 +44,7 @@ def colour_loss(mean: torch.Tensor, x: torch.Tensor, scale: float) -> torch.Tens
 
 
 def train_step(vae, x, config: dict, progress: float, generator) -> torch.Tensor:
-    with torch.autocast("cpu", torch.bfloat16):
+    with autocast():
         mean, logvar = encode(vae, x)
         z = mean + torch.exp(0.5 * logvar) * torch.randn(mean.shape, generator=generator)
         y = decode(vae, z)

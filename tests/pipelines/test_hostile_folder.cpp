@@ -11,6 +11,7 @@
 #include "io/preset_file.h"
 #include "kernels/core/error.h"
 #include "kernels/core/memory.h"
+#include "pipelines/defaults.h"
 #include "pipelines/generate.h"
 
 namespace heddle {
@@ -149,6 +150,31 @@ TEST_F(BrokenFolder, ConfigurationValuesOfOtherTypesAndSizes) {
     fails(std::string(file) + " unknown key");
   }
   EXPECT_GT(tried_, 800);
+}
+
+TEST_F(BrokenFolder, AdviceIsTakenWhereThePresetSaysNothing) {
+  restore();
+  write("heddle.json", R"({"sampler": {"steps": 3, "guidance": 2.5}})");
+  const auto filled = [&](const std::string& lines) {
+    const std::string path = (folder_ / "preset.yaml").string();
+    std::ofstream(path) << "heddle: 1\nmodel: " << folder_.string() << "\nprompt: a cat\n" << lines;
+    Preset preset = read_preset(path, {}, {});
+    Model model(find_model(preset.model, path), DType::f32);
+    fill_defaults(preset, model);
+    return preset.sampler;
+  };
+  EXPECT_EQ(filled("").steps, 3);
+  EXPECT_EQ(filled("").guidance, 2.5);
+  EXPECT_EQ(filled("sampler: {guidance: 4}\n").steps, 3);
+  EXPECT_EQ(filled("sampler: {guidance: 4}\n").guidance, 4);
+  EXPECT_EQ(filled("sampler: {steps: 7}\n").steps, 7);
+  for (const char* advice :
+       {R"({"sampler": {"steps": 0}})", R"({"sampler": {"steps": 1e9}})", R"({"sampler": {"guidance": -1}})",
+        R"({"sampler": {"guidance": "high"}})", R"({"sampler": {"guidence": 3}})", R"({"sampler": 3})",
+        R"({"prompt": "a cat"})", "[", ""}) {
+    write("heddle.json", advice);
+    EXPECT_TRUE(fails(advice)) << advice;
+  }
 }
 
 }  // namespace

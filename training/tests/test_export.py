@@ -53,6 +53,10 @@ def test_a_run_becomes_a_folder_that_diffusers_samples_from(trained):
     check_folder(trained / "model")
 
 
+def test_the_folder_says_how_heddle_is_to_sample(trained):
+    assert json.loads((trained / "model" / "heddle.json").read_text()) == {"sampler": {"steps": 30, "guidance": 3}}
+
+
 def test_exported_latents_have_unit_size(trained):
     from pictures import batch
     from world.scenes import Options
