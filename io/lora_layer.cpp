@@ -88,9 +88,11 @@ std::optional<int64_t> LoraLayer::rank() const {
 void LoraLayer::check() {
   if (!kind && !bias_difference.defined())
     fail_layer("both halves of the layer, matrices or convolutions", "neither half");
+  for (const Tensor* each : {&bias, &bias_difference, &magnitude})
+    if (each->defined() && each->rank() == 0) fail_layer("numbers along an axis", each->shape().text());
   if (!kind) return;  // a bias alone
   if (*kind == LoraKind::whole) {
-    if (first.whole.count() == 0) fail_layer("a difference", first.whole.shape().text());
+    if (first.whole.rank() == 0 || first.whole.count() == 0) fail_layer("a difference", first.whole.shape().text());
     return;
   }
   if (*kind != LoraKind::low_rank) turn(first), turn(second);

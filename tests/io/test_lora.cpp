@@ -231,6 +231,9 @@ TEST(LoraFile, RefusesLycorisLayersThatAreNotWhole) {
   refused({}, {{"a.alpha", counting({1}, 1)}}, "neither half");
   refused({}, {{"a.diff", counting({4, 3}, 1)}}, "matrices for a weight");
   refused({}, {{"a.diff", counting({0, 4}, 1)}}, "a difference");
+  refused({}, {{"a.diff", counting({}, 1)}}, "a difference");
+  refused({}, {{"a.diff_b", counting({}, 1)}}, "numbers along an axis");
+  refused(loha, {{"a.dora_scale", counting({}, 1)}}, "numbers along an axis");
   refused({}, {{"a.diff_b", counting({3}, 1)}}, "no bias for a layer without one");
   refused(loha, {{"a.dora_scale", counting({7}, 1)}}, "magnitudes");
 }
