@@ -56,12 +56,32 @@ std::vector<Piece> ClipTokenizer::pieces(std::string_view text) const {
   std::vector<Piece> out;
   for (const auto& part : vocabulary_.split(text)) {
     if (const Piece* token = std::get_if<Piece>(&part)) {
-      out.push_back(*token);
+      put_token(*token, out);
     } else {
       split_words(std::get<SourceText>(part), out);
     }
   }
   return out;
+}
+
+void ClipTokenizer::put_token(const Piece& piece, std::vector<Piece>& out) const {
+  const auto found = learned_.find(piece.id);
+  const int64_t count = found == learned_.end() ? 1 : found->second;
+  for (int64_t i = 0; i < count; ++i) out.push_back({piece.id + i, piece.begin, piece.end});
+}
+
+int64_t ClipTokenizer::learn(const LearnedToken& token) {
+  for (int64_t i = 0; i < token.vectors; ++i) {
+    const std::string content = i == 0 ? token.word : token.word + "_" + std::to_string(i);
+    if (vocabulary_.has(content))
+      fail(ErrorCode::input, token.where, "a word that the tokenizer has not", "\"" + content + "\"",
+           "token: with another word");
+    files_.added.push_back({.content = content});
+  }
+  vocabulary_ = AddedVocabulary(files_.vocabulary, files_.added, normalize, {files_.split_special, files_.where});
+  const int64_t first = vocabulary_.id_of(token.word);
+  learned_[first] = token.vectors;
+  return first;
 }
 
 std::vector<int64_t> ClipTokenizer::encode(std::string_view text) const {

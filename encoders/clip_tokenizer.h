@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "encoders/added_vocabulary.h"
@@ -33,10 +34,22 @@ struct ClipTokenizerFiles {
 // added_tokens.json where they exist. Error(input) for any malformed file.
 ClipTokenizerFiles read_clip_tokenizer(const std::string& folder);
 
+// A word that textual inversion taught the text encoder: one token for each of its vectors, "<cat>", "<cat>_1",
+// "<cat>_2"
+// ..., as diffusers adds them.
+struct LearnedToken {
+  std::string word;
+  int64_t vectors = 1;
+  std::string where;  // for messages
+};
+
 class ClipTokenizer {
  public:
   static ClipTokenizer load(const std::string& folder) { return ClipTokenizer(read_clip_tokenizer(folder)); }
   explicit ClipTokenizer(ClipTokenizerFiles files);
+  // The word stands for all its tokens from now on. The id of the first; the others follow it. Error(input) for a word
+  // that the vocabulary has.
+  int64_t learn(const LearnedToken& token);
 
   // Without the begin and end tokens. Error(usage) for text that is not UTF-8.
   std::vector<Piece> pieces(std::string_view text) const;
@@ -60,9 +73,12 @@ class ClipTokenizer {
   void split_words(const SourceText& text, std::vector<Piece>& out) const;
   void encode_word(std::span<const SourceChar> word, std::vector<Piece>& out) const;
 
+  void put_token(const Piece& piece, std::vector<Piece>& out) const;
+
   ClipTokenizerFiles files_;
   BytePairs byte_pairs_;
   AddedVocabulary vocabulary_;
+  std::unordered_map<int64_t, int64_t> learned_;  // ids of first tokens, numbers of tokens
   int64_t bos_ = 0, eos_ = 0, pad_ = 0;
 };
 

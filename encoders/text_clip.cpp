@@ -63,6 +63,28 @@ ClipText::ClipText(const ClipTextConfig& config, const Scope& scope, const std::
   if (config.projects) projection_ = Linear(scope / "text_projection", config.width, config.projection, Bias::none);
 }
 
+void ClipText::learn(int64_t first, const Tensor& vectors) {
+  for (int64_t i = 0; i < vectors.dim(0); ++i)
+    learned_[first + i] = to(contiguous(slice(vectors, 0, i, i + 1)), dtype_);
+}
+
+Tensor ClipText::embedded(const Tensor& ids) const {
+  std::vector<int64_t> known = ids.to_ids(), rows(known.size());
+  std::vector<Tensor> all{Tensor()};
+  std::iota(rows.begin(), rows.end(), 0);
+  for (size_t i = 0; i < known.size(); ++i) {
+    const auto found = learned_.find(known[i]);
+    if (found == learned_.end()) continue;
+    known[i] = 0;
+    rows[i] = static_cast<int64_t>(known.size() + all.size()) - 1;
+    all.push_back(found->second);
+  }
+  const Tensor table = embedding(tokens_, Tensor::from(known, ids.shape()), dtype_);
+  if (all.size() == 1) return table;
+  all.front() = reshape(table, {ids.count(), config_.width});
+  return reshape(gather(concat(all, 0), 0, rows), table.shape());
+}
+
 ClipTextOutput ClipText::operator()(const Tensor& ids, AttentionContext& context) const {
   if (ids.dtype() != DType::i64 || ids.rank() != 2 || ids.count() == 0 || ids.dim(1) > config_.positions) {
     fail(ErrorCode::usage, "text encoder", "ids [B,T] with T up to " + std::to_string(config_.positions),
@@ -71,7 +93,7 @@ ClipTextOutput ClipText::operator()(const Tensor& ids, AttentionContext& context
   std::vector<int64_t> places(static_cast<size_t>(ids.dim(1)));
   std::iota(places.begin(), places.end(), 0);
   const Tensor position = embedding(positions_, Tensor::from(places, {1, ids.dim(1)}), dtype_);
-  Tensor x = add(embedding(tokens_, ids, dtype_), position);  // [B,T,width]
+  Tensor x = add(embedded(ids), position);  // [B,T,width]
   ClipTextOutput output;
   output.hidden_states.push_back(to(x, DType::f32));
   for (size_t i = 0; i < layers_.size(); ++i) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -44,6 +45,9 @@ class ClipText {
   const std::vector<AttentionSite>& sites() const { return sites_; }
   const ClipTextConfig& config() const { return config_; }
 
+  // Ids that stand for these vectors [n,width], from `first` on, whatever the table has there: textual inversion.
+  void learn(int64_t first, const Tensor& vectors);
+
   // ids [B,T] i64, 1 <= T <= positions; all outputs f32. Error(usage) for another shape, Error(input) for an id outside
   // the vocabulary.
   ClipTextOutput operator()(const Tensor& ids, AttentionContext& context) const;
@@ -61,12 +65,14 @@ class ClipText {
     Linear qkv, out, up, down;
     Activation act;
   };
+  Tensor embedded(const Tensor& ids) const;  // [B,T,width], positions left out
   Tensor pool(const Tensor& states, const Tensor& ids) const;
 
   ClipTextConfig config_;
   std::vector<AttentionSite> sites_;
   std::vector<Layer> layers_;
-  Tensor tokens_, positions_;  // tables as stored, borrowed: only the rows of ids in use enter memory
+  Tensor tokens_, positions_;          // tables as stored, borrowed: only the rows of ids in use enter memory
+  std::map<int64_t, Tensor> learned_;  // by id, [1,width]
   LayerNorm final_norm_;
   Linear projection_;
   DType dtype_;

@@ -19,17 +19,19 @@ struct FileType {
   uint32_t number;
   BlockType type;
 };
-constexpr std::array file_types{FileType{0, BlockType::f32},   FileType{1, BlockType::f16},
-                                FileType{2, BlockType::q4_0},  FileType{8, BlockType::q8_0},
-                                FileType{12, BlockType::q4_k}, FileType{13, BlockType::q5_k},
-                                FileType{14, BlockType::q6_k}, FileType{30, BlockType::bf16}};
+constexpr std::array file_types{
+    FileType{0, BlockType::f32},     FileType{1, BlockType::f16},   FileType{2, BlockType::q4_0},
+    FileType{3, BlockType::q4_1},    FileType{6, BlockType::q5_0},  FileType{7, BlockType::q5_1},
+    FileType{8, BlockType::q8_0},    FileType{10, BlockType::q2_k}, FileType{11, BlockType::q3_k},
+    FileType{12, BlockType::q4_k},   FileType{13, BlockType::q5_k}, FileType{14, BlockType::q6_k},
+    FileType{20, BlockType::iq4_nl}, FileType{30, BlockType::bf16}};
 
 BlockType block_type(uint32_t number, const std::string& where) {
   for (const FileType& known : file_types) {
     if (known.number == number) return known.type;
   }
-  fail(ErrorCode::input, where, "F32, F16, BF16, Q8_0, Q4_0, Q4_K, Q5_K or Q6_K", "type " + std::to_string(number),
-       "a file quantised to one of these");
+  fail(ErrorCode::input, where, "F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, IQ4_NL or Q2_K to Q6_K",
+       "type " + std::to_string(number), "a file quantised to one of these");
 }
 
 // Name, axes, type, place: as they stand in the header.

@@ -1,7 +1,6 @@
-// Low-rank adaptations (LoRA: Hu et al. 2021, arXiv 2106.09685) laid over the weights of a network as it is built:
-//   W' = W + weight * alpha / rank * up down,
-// for linear layers and convolutions (LoCon: down [r,in,kh,kw], up [out,r,1,1], mid [r,r,kh,kw]), with biases and with
-// DoRA's magnitudes (Liu et al. 2024, arXiv 2402.09353). Files of PEFT, diffusers (new and old) and kohya's scripts.
+// Adaptations laid over the weights of a network as it is built: LoRA, its kin LoHa and LoKr, whole differences
+// (io/lora_layer.h), for linear layers, convolutions and norms. Files of PEFT, diffusers (new and old), kohya's scripts
+// and LyCORIS.
 #pragma once
 
 #include <map>
@@ -9,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "io/lora_layer.h"
 #include "io/safetensors.h"
 #include "kernels/layers/scope.h"
 
@@ -17,18 +17,9 @@ namespace heddle {
 // The parts of a pipeline that files name; a file without prefixes is of the denoiser.
 enum class LoraPart : uint8_t { denoiser, text_encoder, text_encoder_2, text_encoder_3 };
 
-// One adapted layer. Tensors are f32; those a file does not have are undefined.
-struct LoraLayer {
-  std::string written;  // as the file names it, for errors
-  Tensor down, up, mid, magnitude, bias;
-  std::optional<double> alpha;
-  double scaling = 1;  // alpha / rank; 1 where the file gives no alpha
-  bool magnitude_of_inputs = false;
-};
-
 class LoraFile {
  public:
-  // Error(input) for a file that is no LoRA, for halves without their other half, for LoHa and LoKr.
+  // Error(input) for a file that is no LoRA and for layers that are not whole.
   explicit LoraFile(const std::string& path);
 
   const std::string& path() const { return path_; }
@@ -57,7 +48,8 @@ class LoraWeights final : public WeightSource {
   bool has(const std::string& name) const override;
   Tensor take(const std::string& name, const Shape& shape) override;
   Tensor take_any(const std::string& name) override;
-  // Over quantised matrices adaptations stay beside: no sum is stored. Error(input) for DoRA, which scales the sum.
+  // Over quantised matrices adaptations stay beside: no sum is stored. Error(input) for those that are no two thin
+  // matrices, and for DoRA, which scales the sum.
   std::optional<QuantizedWeight> take_quantized(const std::string& name, const Shape& shape) override;
   void release(const Tensor& tensor) override;
 

@@ -90,6 +90,13 @@ struct LoraSettings {
   static Params<LoraSettings> params();
 };
 
+// A word learned by textual inversion (io/learned_vectors.h).
+struct EmbeddingSettings {
+  std::string file;
+  std::string token;  // the word of prompts; empty for the file's own
+  static Params<EmbeddingSettings> params();
+};
+
 // A method and what it was given; the registry of methods reads `settings`.
 struct AttentionEntry {
   std::string name;
@@ -102,6 +109,7 @@ struct Preset {
   std::string config;  // a folder as diffusers', for what a model in one file does not say
   std::string unet, transformer, text_encoder, text_encoder_2, text_encoder_3;  // in place of the model's own
   std::vector<LoraSettings> lora;
+  std::vector<EmbeddingSettings> embeddings;
   Task task = Task::generate;
   OneOrMany<std::string> prompt, negative;
   std::optional<WidthHeight> size;

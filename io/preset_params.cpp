@@ -64,6 +64,13 @@ Params<LoraSettings> LoraSettings::params() {
           opt("text_weight", &L::text_weight, range(-100, 100), "how much in the text encoders; weight if not given")};
 }
 
+Params<EmbeddingSettings> EmbeddingSettings::params() {
+  using E = EmbeddingSettings;
+  return {
+      need("file", &E::file, "safetensors file of textual inversion, as diffusers or AUTOMATIC1111's web UI has it"),
+      opt("token", &E::token, "the word for prompts; without it the file's own, or its name")};
+}
+
 Params<RfInversionSettings> RfInversionSettings::params() {
   using R = RfInversionSettings;
   return {opt("gamma", &R::gamma, range(0, 1), "how strongly the inversion is drawn to the seed's noise"),
@@ -148,6 +155,7 @@ Params<Preset> Preset::params() {
       opt("text_encoder_2", &P::text_encoder_2, "a component folder or a file, in place of the model's own"),
       opt("text_encoder_3", &P::text_encoder_3, "a component folder or a file, in place of the model's own"),
       opt("lora", &P::lora, "low-rank adaptations laid over the model's weights, in order"),
+      opt("embeddings", &P::embeddings, "words that CLIP's text encoders learned by textual inversion"),
       opt("task", &P::task, "what to do"),
       opt("prompt", &P::prompt, "what the picture shows; a list makes one picture for each"),
       opt("negative", &P::negative, "what it does not show; one for all prompts, or as many"),

@@ -1,6 +1,7 @@
 // What families need, and the loading of it.
 #include "pipelines/model.h"
 
+#include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -36,7 +37,7 @@ Family family_of(const ModelFiles& files) {
 
 }  // namespace
 
-Model::Model(ModelFiles files, DType compute, const std::vector<LoraSettings>& loras, const std::string& beside)
+Model::Model(ModelFiles files, DType compute, const ModelAdditions& additions)
     : files_(std::move(files)), compute_(compute), family_(family_of(files_)) {
   const bool second_alone = family_ == Family::sdxl && files_.lacks_first_encoder();
   if (!second_alone) clip_indices_.emplace_back("");
@@ -48,12 +49,14 @@ Model::Model(ModelFiles files, DType compute, const std::vector<LoraSettings>& l
   if (family_ == Family::flux) t5_index_ = "_2";
   if (family_ == Family::sd3 && files_.has("text_encoder_3")) t5_index_ = "_3";
   require_components();
-  open_loras(loras, beside);
+  open_loras(additions.loras, additions.beside);
+  open_embeddings(additions.embeddings, additions.beside);
 }
 
 std::unique_ptr<Model> Model::of(const Preset& preset, const std::string& preset_path) {
   return std::make_unique<Model>(ModelFiles::of(preset, preset_path),
-                                 preset.dtype == Precision::bf16 ? DType::bf16 : DType::f32, preset.lora, preset_path);
+                                 preset.dtype == Precision::bf16 ? DType::bf16 : DType::f32,
+                                 ModelAdditions{preset.lora, preset.embeddings, preset_path});
 }
 
 void Model::require_components() const {
@@ -92,22 +95,58 @@ PartLoras Model::loras_of(LoraPart part) const {
   return out;
 }
 
+// Vectors for any encoder are the first one's that is as wide, as diffusers gives them to the first.
+void Model::open_embeddings(const std::vector<EmbeddingSettings>& embeddings, const std::string& beside) {
+  learned_.resize(clip_indices_.size());
+  for (const EmbeddingSettings& e : embeddings) {
+    const LearnedWord word = read_learned_word(find_beside(e.file, beside), e.token);
+    std::vector<int64_t> widths;
+    for (const std::string& index : clip_indices_)
+      widths.push_back(ClipTextConfig::from(files_.config("text_encoder" + index)).width);
+    const auto give = [&](const LearnedVectors& to, size_t encoder) {
+      if (!to.vectors.defined()) return;
+      if (encoder >= widths.size())
+        fail(ErrorCode::input, to.where, "vectors of this model's text encoders", "those of one that it has not",
+             "a file made for this kind of model");
+      if (to.vectors.dim(1) != widths[encoder])
+        fail(ErrorCode::input, to.where, "vectors of " + std::to_string(widths[encoder]),
+             std::to_string(to.vectors.dim(1)), "a file made for this kind of model");
+      learned_[encoder].push_back({word.word, to});
+    };
+    const bool second_alone = clip_indices_.front() == "_2";
+    give(word.clip_l, second_alone ? widths.size() : 0);
+    give(word.clip_g, second_alone ? 0 : 1);
+    const auto same = [&](int64_t width) { return word.any.vectors.defined() && width == word.any.vectors.dim(1); };
+    const auto found = std::ranges::find_if(widths, same);
+    give(word.any, found == widths.end() ? 0 : static_cast<size_t>(found - widths.begin()));
+  }
+  if (!embeddings.empty()) load_tokenizers();  // words that it has are refused before any network is loaded
+}
+
 const std::vector<ClipTokenizer>& Model::tokenizers() {
   const std::lock_guard lock(mutex_);
-  if (tokenizers_.empty()) {
-    for (const std::string& index : clip_indices_)
-      tokenizers_.push_back(ClipTokenizer::load(files_.tokenizer("tokenizer" + index)));
-  }
+  load_tokenizers();
   return tokenizers_;
+}
+
+void Model::load_tokenizers() {
+  for (size_t i = tokenizers_.size(); i < clip_indices_.size(); ++i) {
+    ClipTokenizer tokenizer = ClipTokenizer::load(files_.tokenizer("tokenizer" + clip_indices_[i]));
+    for (Learned& l : learned_[i]) l.first = tokenizer.learn({l.word, l.vectors.vectors.dim(0), l.vectors.where});
+    tokenizers_.push_back(std::move(tokenizer));
+  }
 }
 
 const std::vector<std::unique_ptr<ClipText>>& Model::text_encoders() {
   const std::lock_guard lock(mutex_);
+  load_tokenizers();  // which give learned words their ids
   if (text_encoders_.empty()) {
-    for (const std::string& index : clip_indices_) {
+    for (size_t i = 0; i < clip_indices_.size(); ++i) {
+      const std::string& index = clip_indices_[i];
       const LoraPart part = index.empty() ? LoraPart::text_encoder : LoraPart::text_encoder_2;
       text_encoders_.push_back(
           load_component<ClipText, ClipTextConfig>(files_.open("text_encoder" + index), compute_, loras_of(part)));
+      for (const Learned& l : learned_[i]) text_encoders_.back()->learn(l.first, l.vectors.vectors);
     }
   }
   return text_encoders_;

@@ -13,17 +13,25 @@
 #include "encoders/text_t5.h"
 #include "encoders/vae_kl.h"
 #include "io/json.h"
+#include "io/learned_vectors.h"
 #include "io/preset.h"
 #include "pipelines/model_files.h"
 #include "pipelines/open_denoiser.h"
 
 namespace heddle {
 
+// What a preset lays over a model. `beside`: the preset, beside which files may lie.
+struct ModelAdditions {
+  std::vector<LoraSettings> loras = {};
+  std::vector<EmbeddingSettings> embeddings = {};
+  std::string beside = {};
+};
+
 class Model {
  public:
   // Error(input) for a pipeline of another family than these, for components that are nowhere, and for LoRAs with
-  // layers that no component has. `beside`: the preset, beside which the files of LoRAs may lie.
-  Model(ModelFiles files, DType compute, const std::vector<LoraSettings>& loras = {}, const std::string& beside = "");
+  // layers, and words with vectors, that no component has.
+  Model(ModelFiles files, DType compute, const ModelAdditions& additions = {});
   // Of a diffusers folder or a file.
   Model(const std::string& path, DType compute) : Model(ModelFiles({.model = path}), compute) {}
   // Of a preset.
@@ -59,14 +67,23 @@ class Model {
     std::unique_ptr<LoraFile> file;
     double weight, text_weight;
   };
+  // Words of one of CLIP's encoders.
+  struct Learned {
+    std::string word;
+    LearnedVectors vectors;
+    int64_t first = 0;  // id of the first vector
+  };
   void require_components() const;
   void open_loras(const std::vector<LoraSettings>& loras, const std::string& beside);
+  void open_embeddings(const std::vector<EmbeddingSettings>& embeddings, const std::string& beside);
+  void load_tokenizers();
   PartLoras loras_of(LoraPart part) const;
   const OpenDenoiser& opened_denoiser();
 
   ModelFiles files_;
   DType compute_;
   std::vector<OpenLora> loras_;
+  std::vector<std::vector<Learned>> learned_;  // of each of CLIP's encoders
   Family family_ = Family::sd;
   std::vector<std::string> clip_indices_;  // what stands behind "tokenizer" and "text_encoder" of CLIP: "", "_2"
   std::string t5_index_;  // what stands behind "tokenizer" and "text_encoder" of T5: "_3" of SD3, "_2" of FLUX

@@ -96,8 +96,8 @@ Preset PairedRuns::preset_of(const Case& wanted, const std::optional<YamlNode>& 
 // What of a preset decides on its model, as text.
 std::string model_key(const Preset& preset) {
   Preset of;
-  of.model = preset.model, of.config = preset.config, of.lora = preset.lora, of.dtype = preset.dtype,
-  of.vae = preset.vae;
+  of.model = preset.model, of.config = preset.config, of.lora = preset.lora, of.embeddings = preset.embeddings,
+  of.dtype = preset.dtype, of.vae = preset.vae;
   of.unet = preset.unet, of.transformer = preset.transformer;
   of.text_encoder = preset.text_encoder, of.text_encoder_2 = preset.text_encoder_2;
   of.text_encoder_3 = preset.text_encoder_3;

@@ -1,5 +1,5 @@
-// The block formats. A block of the K kinds is 256 numbers in groups of 32 (16 for Q6_K) with a small scale each, which
-// the block's own scale multiplies.
+// The block formats. A block of the K kinds is 256 numbers in groups of 32 (16 for Q2_K, Q3_K and Q6_K) with a small
+// scale each, which the block's own scale multiplies.
 #include "kernels/cpu/dequantize.h"
 
 #include <algorithm>
@@ -43,6 +43,58 @@ void q4_0_block(Bytes b, float* y) {
   for (int i = 0; i < 16; ++i) {
     y[i] = d * static_cast<float>((b[2 + i] & 15) - 8);
     y[i + 16] = d * static_cast<float>((b[2 + i] >> 4) - 8);
+  }
+}
+
+// scale f16, [minimum f16,] [32 fifth bits,] 32 numbers of 4 bits as above; without a minimum they are less 16.
+template <bool has_minimum, bool has_fifth>
+void q45_block(Bytes b, float* y) {
+  const float d = half_at(b), minimum = has_minimum ? half_at(b + 2) : 0;
+  const Bytes high = b + (has_minimum ? 4 : 2), low = high + (has_fifth ? 4 : 0);
+  for (int i = 0; i < 32; ++i) {
+    int q = (low[i % 16] >> (4 * (i / 16))) & 15;
+    if (has_fifth) q |= ((high[i / 8] >> (i % 8)) & 1) << 4;
+    y[i] = has_minimum ? d * static_cast<float>(q) + minimum : d * static_cast<float>(q - 16);
+  }
+}
+
+// As Q4_0, but the 4 bits choose from a table: finer steps round zero.
+void iq4_nl_block(Bytes b, float* y) {
+  static constexpr float table[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+  const float d = half_at(b);
+  for (int i = 0; i < 32; ++i) y[i] = d * table[(b[2 + i % 16] >> (4 * (i / 16))) & 15];
+}
+
+// 16 bytes of scale (low half) and minimum (high) of 16 numbers each, 64 bytes of 2 bits, scale f16, scale of minima
+// f16. Of each half of the block, four runs of 32 share 32 bytes.
+void q2_k_block(Bytes b, float* y) {
+  const Bytes groups = b, low = b + 16;
+  const float d = half_at(b + 80), d_min = half_at(b + 82);
+  for (int group = 0; group < 16; ++group) {
+    const Bytes bits = low + 32 * (group / 8) + 16 * (group % 2);
+    const int shift = 2 * (group / 2 % 4);
+    const float step = d * static_cast<float>(groups[group] & 15),
+                offset = d_min * static_cast<float>(groups[group] >> 4);
+    for (int i = 0; i < 16; ++i) y[16 * group + i] = step * static_cast<float>((bits[i] >> shift) & 3) - offset;
+  }
+}
+
+// 32 bytes of third bits (run of 32 number j in bit j; the number is less 4 where it is not set), 64 bytes of 2 bits as
+// in Q2_K, 12 bytes of 16 scales less 32, scale f16. The low 4 bits of scales are the halves of bytes 0..7, the low
+// ones first; the high 2 those of bytes 8..11, four to a byte.
+void q3_k_block(Bytes b, float* y) {
+  const Bytes high = b, low = b + 32, scales = b + 96;
+  const float d = half_at(b + 108);
+  for (int group = 0; group < 16; ++group) {
+    const Bytes bits = low + 32 * (group / 8) + 16 * (group % 2), thirds = high + 16 * (group % 2);
+    const int run = group / 2, shift = 2 * (run % 4);
+    const int scale =
+        ((scales[group % 8] >> (4 * (group / 8))) & 15) | (((scales[8 + group % 4] >> (2 * (group / 4))) & 3) << 4);
+    const float step = d * static_cast<float>(scale - 32);
+    for (int i = 0; i < 16; ++i) {
+      const int q = ((bits[i] >> shift) & 3) - 4 + (((thirds[i] >> run) & 1) << 2);
+      y[16 * group + i] = step * static_cast<float>(q);
+    }
   }
 }
 
@@ -92,8 +144,21 @@ void q6_k_block(Bytes b, float* y) {
 }
 
 using Block = void (*)(Bytes, float*);
-constexpr Block blocks[] = {f32_block,  f16_block,          bf16_block,        q8_0_block,
-                            q4_0_block, q45_k_block<false>, q45_k_block<true>, q6_k_block};
+// As BlockType counts them.
+constexpr Block blocks[] = {f32_block,
+                            f16_block,
+                            bf16_block,
+                            q8_0_block,
+                            q4_0_block,
+                            q45_block<true, false>,
+                            q45_block<false, true>,
+                            q45_block<true, true>,
+                            iq4_nl_block,
+                            q2_k_block,
+                            q3_k_block,
+                            q45_k_block<false>,
+                            q45_k_block<true>,
+                            q6_k_block};
 constexpr int64_t largest_block = 256;
 
 // Columns [first, first + count) of one row, a block at a time: of those at the edges a part is wanted.

@@ -11,14 +11,20 @@
 namespace heddle {
 
 const BlockFormat& format_of(BlockType type) {
-  static constexpr std::array<BlockFormat, 8> formats{{{"F32", 1, 4},
-                                                       {"F16", 1, 2},
-                                                       {"BF16", 1, 2},
-                                                       {"Q8_0", 32, 34},
-                                                       {"Q4_0", 32, 18},
-                                                       {"Q4_K", 256, 144},
-                                                       {"Q5_K", 256, 176},
-                                                       {"Q6_K", 256, 210}}};
+  static constexpr std::array<BlockFormat, 14> formats{{{"F32", 1, 4},
+                                                        {"F16", 1, 2},
+                                                        {"BF16", 1, 2},
+                                                        {"Q8_0", 32, 34},
+                                                        {"Q4_0", 32, 18},
+                                                        {"Q4_1", 32, 20},
+                                                        {"Q5_0", 32, 22},
+                                                        {"Q5_1", 32, 24},
+                                                        {"IQ4_NL", 32, 18},
+                                                        {"Q2_K", 256, 84},
+                                                        {"Q3_K", 256, 110},
+                                                        {"Q4_K", 256, 144},
+                                                        {"Q5_K", 256, 176},
+                                                        {"Q6_K", 256, 210}}};
   return formats[static_cast<size_t>(type)];
 }
 

@@ -11,7 +11,7 @@
 
 namespace heddle {
 
-enum class BlockType : uint8_t { f32, f16, bf16, q8_0, q4_0, q4_k, q5_k, q6_k };
+enum class BlockType : uint8_t { f32, f16, bf16, q8_0, q4_0, q4_1, q5_0, q5_1, iq4_nl, q2_k, q3_k, q4_k, q5_k, q6_k };
 
 struct BlockFormat {
   const char* name;

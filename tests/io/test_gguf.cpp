@@ -22,7 +22,7 @@ const std::string fixtures = std::string(HEDDLE_FIXTURES) + "/gguf/";
 TEST(Gguf, NumbersAreThoseOfTheReference) {
   const GgufFile file(fixtures + "blocks.gguf");
   const TensorMap expected = read_safetensors(fixtures + "blocks.safetensors");
-  EXPECT_EQ(expected.size(), 8u);
+  EXPECT_EQ(expected.size(), 14u);
   EXPECT_EQ(file.architecture(), "test");
   for (const auto& [name, want] : expected) {
     EXPECT_EQ(file.shapes().at(name), want.shape()) << name;
@@ -137,7 +137,14 @@ TEST_F(BrokenGguf, EachTensorIsChecked) {
   expect_error(one({4}, 0, huge), "inside the file");
   expect_error(one({31}, 8, 0), "blocks of 32");
   expect_error(one({128}, 12, 0), "blocks of 256");
-  expect_error(one({4}, 3, 0), "Q8_0");
+  for (const uint32_t type : {3u, 6u, 7u, 20u}) expect_error(one({48}, type, 0), "blocks of 32");
+  for (const uint32_t type : {10u, 11u}) expect_error(one({128}, type, 0), "blocks of 256");
+  const std::vector<std::pair<uint32_t, size_t>> sizes{{3, 20}, {6, 22}, {7, 24}, {20, 18}};
+  for (const auto& [type, bytes] : sizes) {
+    EXPECT_EQ(error_of(one({32}, type, 0, bytes)), "");
+    expect_error(one({32}, type, 0, bytes - 1), std::to_string(bytes) + " bytes inside the data");
+  }
+  expect_error(one({4}, 9, 0), "Q8_0");
   expect_error(one({4}, 99, 0), "type 99");
   expect_error(Header().begin(1, 0).tensor("", {4}, 0, 0).with_data(64), "tensors with names");
   expect_error(Header().begin(2, 0).tensor("a", {4}, 0, 0).tensor("a", {4}, 0, 0).with_data(64), "each tensor once");

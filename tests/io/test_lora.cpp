@@ -1,4 +1,4 @@
-// LoRA files laid over a UNet against diffusers with PEFT, names of the original layout, refusals.
+// LoRA files: halves and scales, layers laid over made weights, names of the original layout, refusals.
 #include "io/lora.h"
 
 #include <gtest/gtest.h>
@@ -179,11 +179,10 @@ TEST(LoraFile, RefusesWhatItCannotMean) {
   const Tensor down = counting({2, 4}, 1), up = counting({3, 2}, 1);
   EXPECT_EQ(refusal({{"a.lora_A.weight", down}, {"a.lora_B.weight", up}}), "");
   EXPECT_NE(refusal({{"a.lora_A.weight", down}}).find("down half alone"), std::string::npos);
-  EXPECT_NE(refusal({{"a.lora_B.weight", up}}).find("no down half"), std::string::npos);
+  EXPECT_NE(refusal({{"a.lora_B.weight", up}}).find("up half alone"), std::string::npos);
   EXPECT_NE(refusal({{"b.lora_A.weight", down}, {"b.lora_B.weight", up}}).find("a layer of the model"),
             std::string::npos);
   EXPECT_NE(refusal({{"a.weight", up}}).find("a LoRA's tensor"), std::string::npos);
-  EXPECT_NE(refusal({{"a.hada_w1_a", up}}).find("LoHa"), std::string::npos);
   EXPECT_NE(refusal({{"a.lora_A.weight", down}, {"a.lora_B.weight", counting({3, 3}, 1)}}).find("one rank"),
             std::string::npos);
   EXPECT_NE(
@@ -200,6 +199,66 @@ TEST(LoraFile, RefusesWhatItCannotMean) {
   EXPECT_NE(
       refusal({{"a.lora_A.weight", down}, {"a.lora_B.weight", up}, {"a.alpha", counting({2}, 1)}}).find("one number"),
       std::string::npos);
+}
+
+TEST(LoraFile, RefusesLycorisLayersThatAreNotWhole) {
+  const Tensor a = counting({3, 2}, 1), b = counting({2, 4}, 1);
+  const TensorMap loha{{"a.hada_w1_a", a}, {"a.hada_w1_b", b}, {"a.hada_w2_a", a}, {"a.hada_w2_b", b}};
+  const TensorMap lokr{{"a.lokr_w1", counting({3, 2}, 1)}, {"a.lokr_w2", counting({1, 2}, 1)}};
+  const auto refused = [](TensorMap tensors, const TensorMap& changes, const std::string& wanted) {
+    for (const auto& [name, tensor] : changes) {
+      tensors.erase(name);
+      if (tensor.defined()) tensors.emplace(name, tensor);
+    }
+    const std::string got = refusal(tensors);
+    EXPECT_NE(got.find(wanted), std::string::npos) << "wanted " << wanted << ", got " << got;
+    EXPECT_EQ(got.find('\n'), std::string::npos);
+  };
+  EXPECT_EQ(refusal(loha), "");
+  EXPECT_EQ(refusal(lokr), "");
+  refused(loha, {{"a.hada_w2_b", {}}}, "its a half alone");
+  refused(loha, {{"a.hada_w2_b", {}}, {"a.hada_w2_a", {}}}, "neither half");
+  refused(loha, {{"a.hada_w2_b", counting({3, 4}, 1)}}, "halves of one rank");
+  refused(loha, {{"a.hada_w2_b", counting({2, 5}, 1)}}, "two products of one shape");
+  refused(loha, {{"a.hada_t1", counting({2, 2, 1, 1}, 1)}}, "halves of one rank");
+  refused(loha, {{"a.hada_t1", counting({2, 2}, 1)}}, "halves of one rank");
+  refused(loha, {{"a.hada_w1_a", counting({4, 2}, 1)}, {"a.hada_w2_a", counting({4, 2}, 1)}}, "matrices for a weight");
+  refused(loha, {{"a.lora_A.weight", b}}, "one kind of adaptation");
+  refused(lokr, {{"a.lokr_w1", counting({3}, 1)}}, "matrices or convolutions");
+  refused(lokr, {{"a.lokr_w1_a", a}}, "whole or in halves");
+  refused(lokr, {{"a.lokr_w2", {}}}, "neither half");
+  refused(lokr, {{"a.lokr_w2", counting({2, 2}, 1)}}, "matrices for a weight [3, 4]; got [6, 4]");
+  refused({}, {{"a.alpha", counting({1}, 1)}}, "neither half");
+  refused({}, {{"a.diff", counting({4, 3}, 1)}}, "matrices for a weight");
+  refused({}, {{"a.diff", counting({0, 4}, 1)}}, "a difference");
+  refused({}, {{"a.diff", counting({}, 1)}}, "a difference");
+  refused({}, {{"a.diff_b", counting({}, 1)}}, "numbers along an axis");
+  refused(loha, {{"a.dora_scale", counting({}, 1)}}, "numbers along an axis");
+  refused({}, {{"a.diff_b", counting({3}, 1)}}, "no bias for a layer without one");
+  refused(loha, {{"a.dora_scale", counting({7}, 1)}}, "magnitudes");
+}
+
+TEST(LoraFile, FactorsOfBlocksAndPiecesMeetDora) {
+  // A LoKr with magnitudes: LyCORIS' weight decomposition of any kind of difference.
+  const Tensor w = counting({4, 4}, 0.1f), w1 = counting({2, 2}, 0.3f), w2 = counting({2, 2}, 0.2f);
+  Made base({{"a.weight", w}});
+  const std::string path = written({{"lora_unet_a.lokr_w1", w1},
+                                    {"lora_unet_a.lokr_w2", w2},
+                                    {"lora_unet_a.dora_scale", Tensor::from(std::vector<float>{1, 2, 3, 4}, {4, 1})}});
+  const LoraFile file(path);
+  LoraWeights laid(base, base.names(), LoraPart::denoiser, {{&file, 1}});
+  const std::vector<float> got = laid.take("a.weight", {4, 4}).to_vector();
+  for (size_t o = 0; o < 4; ++o) {
+    double length = 0, direction = 0, norm = 0;
+    for (size_t i = 0; i < 4; ++i) {
+      const float sum =
+          w.to_vector()[o * 4 + i] + w1.to_vector()[o / 2 * 2 + i / 2] * w2.to_vector()[o % 2 * 2 + i % 2];
+      length += std::pow(got[o * 4 + i], 2), norm += sum * sum, direction += sum * got[o * 4 + i];
+    }
+    EXPECT_NEAR(std::sqrt(length), static_cast<double>(o) + 1, 1e-5);
+    EXPECT_NEAR(direction, std::sqrt(length * norm), 1e-5);
+  }
+  std::filesystem::remove(path);
 }
 
 TEST(OriginalNames, AsDiffusersMapsThem) {
