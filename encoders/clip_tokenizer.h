@@ -34,9 +34,8 @@ struct ClipTokenizerFiles {
 // added_tokens.json where they exist. Error(input) for any malformed file.
 ClipTokenizerFiles read_clip_tokenizer(const std::string& folder);
 
-// A word that textual inversion taught the text encoder: one token for each of its vectors, "<cat>", "<cat>_1",
-// "<cat>_2"
-// ..., as diffusers adds them.
+// A word that textual inversion taught the text encoder, with one token for each of its vectors: "<cat>", "<cat>_1" and
+// so on, as diffusers adds them.
 struct LearnedToken {
   std::string word;
   int64_t vectors = 1;
