@@ -128,7 +128,8 @@ SigmaPath flow_sigma_path(const SchedulerConfig& config, const StepRequest& requ
   for (double& sigma : path.sigmas) {
     const double timestep = sigma * train;
     sigma = static_cast<float>(sigma);
-    const bool in_range = on_log_snr ? sigma > 0 && sigma < 1 : sigma > 0 && sigma <= 1;
+    constexpr double rounding = 1e-6;  // of the shift in f32: 0.4 of 1 is 1.0000004, in diffusers too
+    const bool in_range = sigma > 0 && (on_log_snr ? sigma < 1 : sigma < 1 + rounding);
     if (!in_range)
       fail(ErrorCode::input, "scheduler", "shifts that leave sigmas between 0 and 1", std::to_string(sigma));
     path.timesteps.push_back(on_log_snr ? std::trunc(timestep) : static_cast<float>(sigma * train));
