@@ -8,12 +8,25 @@ namespace heddle {
 namespace {
 
 std::string sampler_label(const std::string& name) {
-  constexpr std::pair<std::string_view, std::string_view> labels[] = {
-      {"ddim", "DDIM"},        {"ddpm", "DDPM"},         {"lms", "LMS"},
-      {"pndm", "PLMS"},        {"euler", "Euler"},       {"euler_ancestral", "Euler a"},
-      {"heun", "Heun"},        {"dpmpp_2m", "DPM++ 2M"}, {"dpmpp_2m_sde", "DPM++ 2M SDE"},
-      {"lcm", "LCM"},          {"unipc", "UniPC"},       {"rf2", "RF-Solver 2"},
-      {"fireflow", "FireFlow"}};
+  constexpr std::pair<std::string_view, std::string_view> labels[] = {{"ddim", "DDIM"},
+                                                                      {"ddpm", "DDPM"},
+                                                                      {"lms", "LMS"},
+                                                                      {"pndm", "PLMS"},
+                                                                      {"euler", "Euler"},
+                                                                      {"euler_ancestral", "Euler a"},
+                                                                      {"heun", "Heun"},
+                                                                      {"dpmpp_2m", "DPM++ 2M"},
+                                                                      {"dpmpp_2m_sde", "DPM++ 2M SDE"},
+                                                                      {"lcm", "LCM"},
+                                                                      {"unipc", "UniPC"},
+                                                                      {"rf2", "RF-Solver 2"},
+                                                                      {"fireflow", "FireFlow"},
+                                                                      {"dpmpp_2s", "DPM++ 2S"},
+                                                                      {"dpmpp_3s", "DPM++ 3S"},
+                                                                      {"deis", "DEIS"},
+                                                                      {"dpm2", "DPM2"},
+                                                                      {"dpm2_a", "DPM2 a"},
+                                                                      {"tcd", "TCD"}};
   for (const auto& [ours, theirs] : labels) {
     if (name == ours) return std::string(theirs);
   }

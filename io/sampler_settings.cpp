@@ -5,8 +5,10 @@ namespace heddle {
 namespace {
 
 // Those of samplers/scheduler_config.h, which this room does not see; a test holds the two lists together.
-const std::vector<std::string> names{"ddim",     "ddpm",         "pndm",  "lms", "euler", "euler_ancestral", "heun",
-                                     "dpmpp_2m", "dpmpp_2m_sde", "unipc", "lcm", "rf2",   "fireflow"};
+const std::vector<std::string> names{"ddim",    "ddpm",     "pndm",         "lms",      "euler",    "euler_ancestral",
+                                     "heun",    "dpmpp_2m", "dpmpp_2m_sde", "dpmpp_2s", "dpmpp_3s", "deis",
+                                     "unipc",   "dpm2",     "dpm2_a",       "lcm",      "tcd",      "rf2",
+                                     "fireflow"};
 
 }  // namespace
 
@@ -40,14 +42,17 @@ Params<SchedulerOverrides> SchedulerOverrides::params() {
       opt("use_lu_lambdas", &S::use_lu_lambdas, "log-SNR spaced evenly, as in Lu et al. 2022"),
       opt("sigma_min", &S::sigma_min, at_least(0), "smallest sigma of those spacings"),
       opt("sigma_max", &S::sigma_max, at_least(0), "largest sigma of those spacings"),
+      opt("sigma_schedule", &S::sigma_schedule, one_of({"karras", "exponential"}), "spacing of an EDM model's sigmas"),
+      opt("rho", &S::rho, range(0.01, 1000), "exponent of an EDM model's Karras sigmas"),
+      opt("sigma_data", &S::sigma_data, range(1e-6, 1e6), "deviation of the data that an EDM model counts on"),
       opt("final_sigmas_type", &S::final_sigmas_type, one_of({"zero", "sigma_min"}), "sigma after the last step"),
       opt("interpolation_type", &S::interpolation_type, one_of({"linear", "log_linear"}),
           "how Euler interpolates sigmas"),
       opt("timestep_type", &S::timestep_type, one_of({"discrete", "continuous"}),
           "timesteps given to the network by Euler"),
-      opt("solver_order", &S::solver_order, range(1, 5), "order of DPM-Solver (to 3) and UniPC (to 5)"),
+      opt("solver_order", &S::solver_order, range(1, 5), "order of DPM-Solver and DEIS (to 3) and UniPC (to 5)"),
       opt("algorithm_type", &S::algorithm_type,
-          one_of({"dpmsolver", "dpmsolver++", "sde-dpmsolver", "sde-dpmsolver++"}), "variant of DPM-Solver"),
+          one_of({"dpmsolver", "dpmsolver++", "sde-dpmsolver", "sde-dpmsolver++", "deis"}), "variant of DPM-Solver"),
       opt("solver_type", &S::solver_type, one_of({"midpoint", "heun", "bh1", "bh2"}),
           "second-order form: midpoint or heun, UniPC bh1 or bh2"),
       opt("variance_type", &S::variance_type,
@@ -60,12 +65,12 @@ Params<SchedulerOverrides> SchedulerOverrides::params() {
       opt("disable_corrector", &S::disable_corrector, range(0, 1000), "steps in which UniPC does not correct"),
       opt("skip_prk_steps", &S::skip_prk_steps, "PNDM without its Runge-Kutta steps"),
       opt("original_inference_steps", &S::original_inference_steps, range(1, 1000),
-          "steps of the schedule LCM picks from"),
-      opt("use_flow_sigmas", &S::use_flow_sigmas, "DPM-Solver and UniPC on a flow model's sigmas"),
+          "steps of the schedule LCM and TCD pick from"),
+      opt("use_flow_sigmas", &S::use_flow_sigmas, "DPM-Solver, DEIS and UniPC on a flow model's sigmas"),
       opt("shift", &S::shift, range(1e-6, 1e6),
           "shift of a flow model's sigmas: above 1 more of the run at much noise"),
       opt("flow_shift", &S::flow_shift, range(1e-6, 1e6),
-          "the same under the name that DPM-Solver and UniPC have for it"),
+          "the same under the name that DPM-Solver, DEIS and UniPC have for it"),
       opt("use_dynamic_shifting", &S::use_dynamic_shifting,
           "instead of it a shift that follows from the picture's size"),
       opt("base_shift", &S::base_shift, range(-100, 100), "dynamic shift at base_image_seq_len"),
@@ -104,7 +109,7 @@ Params<SamplerSettings> SamplerSettings::params() {
       opt("guidance_rescale", &S::guidance_rescale, range(0, 1),
           "share of the guided prediction rescaled to the unguided spread"),
       opt("skip_layer_guidance", &S::skip_layer_guidance, "of SD3.5: also away from its answer without some blocks"),
-      opt("eta", &S::eta, range(0, 1), "noise DDIM adds in each step"),
+      opt("eta", &S::eta, range(0, 1), "noise DDIM adds in each step, and TCD (its gamma)"),
   };
   return own.include(SchedulerOverrides::params());
 }

@@ -10,11 +10,11 @@ namespace heddle {
 struct SchedulerOverrides {
   std::optional<int> num_train_timesteps, steps_offset, solver_order, original_inference_steps;
   std::optional<double> beta_start, beta_end, sigma_min, sigma_max, clip_sample_range, sample_max_value;
-  std::optional<double> dynamic_thresholding_ratio, lambda_min_clipped, timestep_scaling;
+  std::optional<double> dynamic_thresholding_ratio, lambda_min_clipped, timestep_scaling, sigma_data, rho;
   std::optional<std::vector<double>> trained_betas;
   std::optional<std::vector<int>> disable_corrector;
   std::optional<std::string> beta_schedule, prediction_type, timestep_spacing, timestep_type, interpolation_type;
-  std::optional<std::string> final_sigmas_type, algorithm_type, solver_type, variance_type;
+  std::optional<std::string> final_sigmas_type, sigma_schedule, algorithm_type, solver_type, variance_type;
   std::optional<bool> clip_sample, set_alpha_to_one, thresholding, rescale_betas_zero_snr, skip_prk_steps;
   std::optional<bool> use_karras_sigmas, use_exponential_sigmas, use_beta_sigmas, use_lu_lambdas;
   std::optional<bool> lower_order_final, euler_at_final, predict_x0;

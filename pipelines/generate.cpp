@@ -92,8 +92,7 @@ void Generation::lay_out_steps() {
                       .sigmas = sampler.sigmas.value_or(std::vector<double>()),
                       .image_tokens = latent_shape_[2] / patch * (latent_shape_[3] / patch)};
   // FLUX's pipelines ask for these of every scheduler that takes any.
-  const bool multistep = config.solver == Solver::dpm_multistep || config.solver == Solver::unipc;
-  if (model_.family() == Family::flux && config.flow && !multistep && request.sigmas.empty())
+  if (model_.family() == Family::flux && config.flow && !walks_on_log_snr(config.solver) && request.sigmas.empty())
     request.sigmas = even_sigmas(request.steps);
   // LCM's own pipeline runs all steps, picked from the part of the training schedule that the picture leaves.
   picks_by_strength_ = preset_.task == Task::image_to_image && config.solver == Solver::lcm &&

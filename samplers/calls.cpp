@@ -17,6 +17,15 @@ std::vector<Call> heun_calls(std::span<const double> timesteps) {
   return calls;
 }
 
+std::vector<Call> midpoint_calls(std::span<const double> timesteps, std::span<const double> middles) {
+  std::vector<Call> calls;
+  for (size_t i = 0; i < timesteps.size(); ++i) {
+    calls.push_back({timesteps[i], static_cast<int>(i), 0});
+    if (i < middles.size()) calls.push_back({middles[i], static_cast<int>(i), 1});
+  }
+  return calls;
+}
+
 std::vector<Call> pndm_calls(const SchedulerConfig& config, std::span<const double> timesteps, int64_t ratio) {
   std::vector<Call> calls;
   const int count = static_cast<int>(timesteps.size());

@@ -18,6 +18,9 @@ struct Call {
 // Each step but the last looks a second time where the first look led (Karras et al. 2022, algorithm 1).
 std::vector<Call> heun_calls(std::span<const double> timesteps);
 
+// Each step but the last looks a second time at its middle.
+std::vector<Call> midpoint_calls(std::span<const double> timesteps, std::span<const double> middles);
+
 // Liu et al. 2022: either three Runge-Kutta steps of four evaluations, at half steps of `ratio`, then linear multistep;
 // or, for skip_prk_steps, linear multistep whose first step is improved by an evaluation at its end. Error(usage) for
 // fewer than four steps with Runge-Kutta.

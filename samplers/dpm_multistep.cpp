@@ -1,43 +1,13 @@
-// DPM-Solver, DPM-Solver++ and their SDE forms as multistep methods: Lu et al. 2022, "DPM-Solver" and "DPM-Solver++",
-// algorithm 2 and appendix. Orders 1 to 3 in h, the step in half-log-SNR.
-#include <cmath>
+// DPM-Solver, DPM-Solver++ and their SDE forms as multistep methods: Lu et al. 2022, "DPM-Solver++", algorithm 2 and
+// appendix.
 #include <deque>
 
 #include "kernels/ops/elementwise.h"
-#include "samplers/exponential.h"
-#include "samplers/parameterization.h"
+#include "samplers/dpm_step.h"
 #include "samplers/sampler.h"
 
 namespace heddle {
 namespace {
-
-struct Coefficients {
-  double x, d0, d1, d2, fresh;  // of the state, of the answer and its divided differences, of fresh noise
-};
-
-Coefficients coefficients(const SchedulerConfig& config, Level here, Level next, double h, int order) {
-  const bool data_form =
-      config.algorithm == DpmAlgorithm::dpmsolver_pp || config.algorithm == DpmAlgorithm::sde_dpmsolver_pp;
-  const bool sde =
-      config.algorithm == DpmAlgorithm::sde_dpmsolver || config.algorithm == DpmAlgorithm::sde_dpmsolver_pp;
-  const double z = data_form ? (sde ? -2 * h : -h) : h;
-  const double gain = data_form ? next.signal : sde ? 2 * next.noise : next.noise;
-  Coefficients c{};
-  c.x = data_form ? next.noise / here.noise * (sde ? std::exp(-h) : 1) : next.signal / here.signal;
-  c.d0 = -gain * std::expm1(z);
-  c.d1 = order == 2 && !config.heun_type ? c.d0 / 2 : -gain * phi_2(z);
-  c.d2 = -gain * (phi_3(z) + (sde ? 1 : 0));  // the SDE's term as diffusers has it
-  c.fresh = !sde ? 0 : next.noise * std::sqrt(data_form ? -std::expm1(-2 * h) : std::expm1(2 * h));
-  return c;
-}
-
-// What the method extrapolates: the clean estimate or the noise.
-Tensor answer(const SchedulerConfig& config, const Tensor& output, const Tensor& clean, const Tensor& x, Level level) {
-  if (config.algorithm == DpmAlgorithm::dpmsolver_pp || config.algorithm == DpmAlgorithm::sde_dpmsolver_pp)
-    return clean;
-  if (config.clean_limit != CleanLimit::none) return noise_estimate(Prediction::sample, clean, x, level);
-  return noise_estimate(config.prediction, output, x, level);
-}
 
 int order_at(const Run& run, int i, int answers) {
   const SchedulerConfig& config = run.schedule.config;
@@ -58,13 +28,13 @@ Tensor sample_dpm_multistep(const Denoise& denoise, Tensor x, const Run& run) {
     x = begun(x, run, i);
     const Tensor output = network_output(denoise, x, run, i);
     const Tensor clean = clean_from(output, x, run, i);
-    m.push_front(answer(schedule.config, output, clean, x, schedule.level(i)));
+    m.push_front(dpm_answer(schedule.config, output, clean, x, schedule.level(i)));
     if (m.size() > 3) m.pop_back();
 
     const double h = step_length(i);
     int order = order_at(run, i, static_cast<int>(m.size()));
     if (order > 1 && step_length(i - 1) == 0) order = 1;  // two steps at one level: no slope to be had
-    const Coefficients c = coefficients(schedule.config, schedule.level(i), schedule.level(i + 1), h, order);
+    const DpmStep c = dpm_step(schedule.config, schedule.level(i), schedule.level(i + 1), h, order);
     x = weighted_sum(c.x, x, c.d0, m[0]);
     if (order == 2) {
       const double slope = h / step_length(i - 1);

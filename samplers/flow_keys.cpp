@@ -10,17 +10,13 @@ namespace {
 
 constexpr int64_t most_train_timesteps = 100000, most_tokens = int64_t{1} << 40;
 
-bool multistep(Solver solver) {
-  return solver == Solver::dpm_multistep || solver == Solver::unipc;
-}
-
 bool flow_class(const SchedulerKeys& keys) {
   const nlohmann::json* name = keys.find("_class_name");
   return name != nullptr && (*name == "FlowMatchEulerDiscreteScheduler" || *name == "FlowMatchHeunDiscreteScheduler");
 }
 
 Prediction read_flow_prediction(const SchedulerKeys& keys, const SchedulerConfig& config) {
-  if (multistep(config.solver)) {
+  if (walks_on_log_snr(config.solver)) {
     return keys.choice<Prediction>(
         "prediction_type", flow_class(keys) ? Prediction::flow : Prediction::epsilon,
         {{"flow_prediction", Prediction::flow}, {"epsilon", Prediction::epsilon}, {"sample", Prediction::sample}});
@@ -32,7 +28,7 @@ Prediction read_flow_prediction(const SchedulerKeys& keys, const SchedulerConfig
 
 FlowShift read_shift(const SchedulerKeys& keys, Solver solver) {
   FlowShift shift;
-  const bool of_dpm = keys.find("flow_shift") != nullptr && (multistep(solver) || keys.find("shift") == nullptr);
+  const bool of_dpm = keys.find("flow_shift") != nullptr && (walks_on_log_snr(solver) || keys.find("shift") == nullptr);
   shift.shift = keys.number(of_dpm ? "flow_shift" : "shift", 1, 1e-6, 1e6);
   shift.dynamic = keys.flag("use_dynamic_shifting", false);
   shift.base_shift = keys.number("base_shift", 0.5, -100, 100);
@@ -49,15 +45,16 @@ FlowShift read_shift(const SchedulerKeys& keys, Solver solver) {
 
 bool is_flow(const SchedulerKeys& keys, Solver solver, bool by_name) {
   using enum Solver;
-  const bool named = by_name || multistep(solver);
+  const bool named = by_name || walks_on_log_snr(solver);
   const bool flow = named ? keys.flag("use_flow_sigmas", flow_class(keys)) : flow_class(keys);
   const bool only_flows = solver == rf2 || solver == fireflow;
   if (only_flows && !flow) {
     fail(ErrorCode::usage, "sampler", "a sampler for models that predict noise", "rf2 or fireflow, which are for flows",
          "sampler: {name: heun}");
   }
-  if (flow && !only_flows && solver != euler && solver != heun && !multistep(solver)) {
-    fail(ErrorCode::usage, "sampler", "euler, heun, rf2, fireflow, dpmpp_2m, dpmpp_2m_sde or unipc for a flow model",
+  if (flow && !only_flows && solver != euler && solver != heun && !walks_on_log_snr(solver)) {
+    fail(ErrorCode::usage, "sampler",
+         "euler, heun, rf2, fireflow, dpmpp_2m, dpmpp_2m_sde, dpmpp_2s, dpmpp_3s, deis or unipc for a flow model",
          "another", "sampler: {name: euler}");
   }
   return flow;
@@ -68,7 +65,7 @@ void read_flow(const SchedulerKeys& keys, SchedulerConfig& config) {
   config.prediction = read_flow_prediction(keys, config);
   config.flow_shift = read_shift(keys, config.solver);
   config.sigma_spacing = read_sigma_spacing(keys);
-  if (multistep(config.solver)) {
+  if (walks_on_log_snr(config.solver)) {
     const bool known = config.sigma_spacing == SigmaSpacing::table ||
                        (config.solver == Solver::unipc && config.sigma_spacing == SigmaSpacing::karras);
     if (!known) keys.refuse("use_flow_sigmas", "false with sigmas of another spacing");

@@ -21,8 +21,8 @@ double end_of_table(const SchedulerConfig& config, float timestep) {
 }
 
 void check_given(const SchedulerConfig& config, const StepRequest& request) {
-  if (config.solver == Solver::dpm_multistep)
-    fail(ErrorCode::usage, "sampler.sigmas", "none for DPM-Solver", "a list", "another sampler");
+  if (walks_on_log_snr(config.solver) && config.solver != Solver::unipc)
+    fail(ErrorCode::usage, "sampler.sigmas", "none for DPM-Solver and DEIS", "a list", "another sampler");
   if (static_cast<int>(request.sigmas.size()) != request.steps)
     fail(ErrorCode::usage, "sampler.sigmas", std::to_string(request.steps) + ", as many as steps",
          std::to_string(request.sigmas.size()));
@@ -44,14 +44,14 @@ std::vector<double> unshifted(const SchedulerConfig& config, const StepRequest& 
     sigmas = request.sigmas;
     if (config.solver == Solver::unipc) return sigmas;
     for (double& sigma : sigmas) sigma = static_cast<float>(sigma);  // as diffusers' Euler takes them
-  } else if (config.solver == Solver::dpm_multistep) {
+  } else if (config.solver == Solver::unipc) {
+    sigmas = linspace(1, 1 / train, request.steps + 1);
+    sigmas.pop_back();
+  } else if (walks_on_log_snr(config.solver)) {
     sigmas = linspace(1, 1 / train, request.steps + 1);
     std::ranges::reverse(sigmas);
     sigmas.pop_back();
     for (double& sigma : sigmas) sigma = 1 - sigma;
-  } else if (config.solver == Solver::unipc) {
-    sigmas = linspace(1, 1 / train, request.steps + 1);
-    sigmas.pop_back();
   } else {
     const double first = end_of_table(config, static_cast<float>(train)), last = end_of_table(config, 1);
     for (const double t : linspace(first * train, last * train, request.steps)) sigmas.push_back(t / train);
@@ -115,7 +115,7 @@ double FlowShift::shifted(double sigma, double mu) const {
 
 SigmaPath flow_sigma_path(const SchedulerConfig& config, const StepRequest& request,
                           std::span<const float> alphas_cumprod) {
-  const bool unipc = config.solver == Solver::unipc, multistep = unipc || config.solver == Solver::dpm_multistep;
+  const bool unipc = config.solver == Solver::unipc, on_log_snr = walks_on_log_snr(config.solver);
   const bool of_betas = unipc && config.sigma_spacing == SigmaSpacing::karras;
   if (of_betas && !request.sigmas.empty())
     fail(ErrorCode::usage, "sampler.sigmas", "none with Karras sigmas", "a list");
@@ -128,13 +128,16 @@ SigmaPath flow_sigma_path(const SchedulerConfig& config, const StepRequest& requ
   for (double& sigma : path.sigmas) {
     const double timestep = sigma * train;
     sigma = static_cast<float>(sigma);
-    const bool in_range = multistep ? sigma > 0 && sigma < 1 : sigma > 0 && sigma <= 1;
+    constexpr double rounding = 1e-6;  // of the shift in f32: 0.4 of 1 is 1.0000004, in diffusers too
+    const bool in_range = sigma > 0 && (on_log_snr ? sigma < 1 : sigma < 1 + rounding);
     if (!in_range)
       fail(ErrorCode::input, "scheduler", "shifts that leave sigmas between 0 and 1", std::to_string(sigma));
-    path.timesteps.push_back(multistep ? std::trunc(timestep) : static_cast<float>(sigma * train));
+    path.timesteps.push_back(on_log_snr ? std::trunc(timestep) : static_cast<float>(sigma * train));
   }
-  const bool to_zero = config.final_sigma_zero || !multistep;
-  const double last = to_zero ? 0 : unipc ? path.sigmas.back() : table_sigma(alphas_cumprod, 0);
+  const bool to_zero = config.final_sigma_zero || !on_log_snr;
+  const double last = to_zero                                  ? 0
+                      : unipc || config.solver == Solver::deis ? path.sigmas.back()
+                                                               : table_sigma(alphas_cumprod, 0);
   path.sigmas.push_back(static_cast<float>(last));
   return path;
 }

@@ -13,14 +13,24 @@ Tensor sample_heun(const Denoise& denoise, Tensor x, const Run& run) {
     const Tensor output = network_output(denoise, x, run, i);
     const Tensor clean = clean_from(output, x, run, i);
     const Tensor d = slope_from(output, clean, x, run, i);
-    Tensor guess = finished(weighted_sum(1, x, next - sigma, d), clean, run, i);
+    const Tensor first = run.schedule.config.flow ? weighted_sum(1, x, next - sigma, d)
+                                                  : weighted_sum(next / sigma, x, 1 - next / sigma, clean);
+    Tensor guess = finished(first, clean, run, i);
     if (i + 1 == end_of(run)) return guess;
     guess = begun(guess, run, i + 1);
 
     const Tensor output_there = network_output(denoise, guess, run, i + 1);
     const Tensor clean_there = clean_from(output_there, guess, run, i + 1);
     const Tensor d_there = slope_from(output_there, clean_there, guess, run, i + 1);
-    x = weighted_sum(1, x, next - sigma, weighted_sum(0.5, d, 0.5, d_there));
+    const Tensor slopes = weighted_sum(0.5, d, 0.5, d_there);
+    if (run.schedule.config.flow) {
+      x = weighted_sum(1, x, next - sigma, slopes);
+    } else {
+      // The same without the difference of two terms that grow with sigma.
+      const Tensor moved = weighted_sum(1, guess, -1, first);  // by whoever acts between evaluations
+      const Tensor bend = weighted_sum(1, weighted_sum(1, clean_there, -1, clean), -1, moved);
+      x = weighted_sum(1, weighted_sum(1, clean, next, slopes), sigma / next / 2, bend);
+    }
     x = finished(x, clean_there, run, i + 1);
   }
   return x;

@@ -38,8 +38,10 @@ Tensor sample_lms(const Denoise& denoise, Tensor x, const Run& run) {
     const Tensor clean = clean_from(network_output(denoise, x, run, i), x, run, i);
     derivatives.push_front(weighted_sum(1 / sigma, x, -1 / sigma, clean));
     if (derivatives.size() > most) derivatives.pop_back();
-    const int order = static_cast<int>(derivatives.size());
-    for (int j = 0; j < order; ++j)
+    // As in diffusers the order counts steps from the schedule's begin: a run that begins later, from a picture, takes
+    // its first steps without the older derivatives that their coefficients count on.
+    const int order = std::min(i + 1, most);
+    for (int j = 0; j < std::min(order, static_cast<int>(derivatives.size())); ++j)
       x = weighted_sum(1, x, coefficient(sigmas, i, j, order), derivatives[static_cast<size_t>(j)]);
     x = finished(x, clean, run, i);
   }

@@ -69,6 +69,12 @@ Tensor noise_estimate(Prediction prediction, const Tensor& output, const Tensor&
   }
 }
 
+Tensor preconditioned(const SchedulerConfig& config, const Tensor& output, const Tensor& x, double sigma) {
+  const double r = std::hypot(sigma, config.sigma_data);
+  const double skip = config.sigma_data * config.sigma_data / (r * r), out = sigma * config.sigma_data / r;
+  return weighted_sum(skip, x, config.prediction == Prediction::v_prediction ? -out : out, output);
+}
+
 Tensor velocity(Prediction prediction, const Tensor& output) {
   if (prediction == Prediction::flow) return output;
   if (prediction == Prediction::reverse_flow) return scale(output, -1);

@@ -13,6 +13,10 @@ namespace heddle {
 Tensor clean_estimate(Prediction prediction, const Tensor& output, const Tensor& x, Level level);
 Tensor noise_estimate(Prediction prediction, const Tensor& output, const Tensor& x, Level level);
 
+// The clean estimate of EDM's networks (Karras et al. 2022, table 1): x and the answer weighed by sigma against
+// sigma_data; v_prediction takes the answer's negative.
+Tensor preconditioned(const SchedulerConfig& config, const Tensor& output, const Tensor& x, double sigma);
+
 // dx / dsigma of a flow, from a network that predicts it; Error(internal) for other predictions.
 Tensor velocity(Prediction prediction, const Tensor& output);
 

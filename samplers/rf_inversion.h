@@ -16,8 +16,8 @@ struct EtaSchedule {
   double at(int step, int steps) const;
 };
 
-// The controlled forward ODE (algorithm 1), for an inversion: v + gamma * ((noise - x) / (1 - sigma) - v), gamma 0 .. 1. `noise` has the
-// shape of x. `denoise` predicts a flow (Error(internal) else).
+// The controlled forward ODE (algorithm 1), for an inversion: v + gamma * ((noise - x) / (1 - sigma) - v), gamma 0
+// .. 1. `noise` has the shape of x. `denoise` predicts a flow (Error(internal) else).
 Denoise drawn_to_noise(Denoise denoise, Tensor noise, double gamma, const SchedulerConfig& config);
 
 // The controlled reverse ODE (algorithm 2), for the run from the inverted noise: v + eta * ((x - picture) / sigma - v).

@@ -18,7 +18,8 @@ Tensor begun(const Tensor& x, const Run& run, int index) {
 Tensor network_input(const Schedule& schedule, const Tensor& x, int index) {
   if (schedule.config.flow) return x;
   const Level level = schedule.level(index);
-  const double r = std::hypot(level.signal, level.noise);  // 1 but for solvers of Karras et al.'s form
+  const SchedulerConfig& config = schedule.config;
+  const double r = std::hypot(config.edm ? config.sigma_data : level.signal, level.noise);  // else often 1
   return std::abs(r - 1) < 1e-9 ? x : scale(x, 1 / r);
 }
 
@@ -31,8 +32,11 @@ Tensor network_output(const Denoise& denoise, const Tensor& x, const Run& run, i
 }
 
 Tensor clean_from(const Tensor& output, const Tensor& x, const Run& run, int index) {
-  return limited(clean_estimate(run.schedule.config.prediction, output, x, run.schedule.level(index)),
-                 run.schedule.config);
+  const SchedulerConfig& config = run.schedule.config;
+  const Level level = run.schedule.level(index);
+  return limited(
+      config.edm ? preconditioned(config, output, x, level.noise) : clean_estimate(config.prediction, output, x, level),
+      config);
 }
 
 Tensor slope_from(const Tensor& output, const Tensor& clean, const Tensor& x, const Run& run, int index) {
@@ -52,9 +56,11 @@ int end_of(const Run& run) {
 bool draws_noise(const SchedulerConfig& config) {
   const bool sde =
       config.algorithm == DpmAlgorithm::sde_dpmsolver || config.algorithm == DpmAlgorithm::sde_dpmsolver_pp;
-  return (config.solver == Solver::ddim && config.eta > 0) || config.solver == Solver::ddpm ||
-         config.solver == Solver::lcm || config.solver == Solver::euler_ancestral ||
-         (config.solver == Solver::dpm_multistep && sde) || (config.solver == Solver::euler && config.stochastic);
+  const bool by_eta = config.solver == Solver::ddim || config.solver == Solver::tcd;
+  const bool dpm = config.solver == Solver::dpm_multistep || config.solver == Solver::dpm_singlestep;
+  return (by_eta && config.eta > 0) || config.solver == Solver::ddpm || config.solver == Solver::lcm ||
+         config.solver == Solver::euler_ancestral || config.solver == Solver::dpm2_ancestral || (dpm && sde) ||
+         (config.solver == Solver::euler && config.stochastic);
 }
 
 Tensor sample(const Denoise& denoise, const Tensor& x, const Run& run) {
@@ -83,6 +89,15 @@ Tensor sample(const Denoise& denoise, const Tensor& x, const Run& run) {
       return sample_lms(denoise, start, run);
     case Solver::dpm_multistep:
       return sample_dpm_multistep(denoise, start, run);
+    case Solver::dpm_singlestep:
+      return sample_dpm_singlestep(denoise, start, run);
+    case Solver::deis:
+      return sample_deis(denoise, start, run);
+    case Solver::dpm2:
+    case Solver::dpm2_ancestral:
+      return sample_dpm2(denoise, start, run);
+    case Solver::tcd:
+      return sample_tcd(denoise, start, run);
     case Solver::unipc:
       return sample_unipc(denoise, start, run);
     case Solver::rf2:

@@ -47,7 +47,11 @@ Tensor sample_euler_ancestral(const Denoise& denoise, Tensor x, const Run& run);
 Tensor sample_heun(const Denoise& denoise, Tensor x, const Run& run);
 Tensor sample_lms(const Denoise& denoise, Tensor x, const Run& run);
 Tensor sample_dpm_multistep(const Denoise& denoise, Tensor x, const Run& run);
+Tensor sample_dpm_singlestep(const Denoise& denoise, Tensor x, const Run& run);
+Tensor sample_deis(const Denoise& denoise, Tensor x, const Run& run);
 Tensor sample_unipc(const Denoise& denoise, Tensor x, const Run& run);
+Tensor sample_dpm2(const Denoise& denoise, Tensor x, const Run& run);
+Tensor sample_tcd(const Denoise& denoise, Tensor x, const Run& run);
 Tensor sample_rf2(const Denoise& denoise, Tensor x, const Run& run);
 Tensor sample_fireflow(const Denoise& denoise, Tensor x, const Run& run);
 

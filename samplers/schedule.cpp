@@ -16,18 +16,11 @@
 namespace heddle {
 namespace {
 
-bool walks_on_timesteps(Solver solver) {
-  return solver == Solver::ddim || solver == Solver::ddpm || solver == Solver::pndm || solver == Solver::lcm;
-}
-
 // Solvers of Karras et al.'s form: x = clean + sigma * normal, scaled down for the network.
-bool keeps_signal(Solver solver) {
-  return solver == Solver::euler || solver == Solver::euler_ancestral || solver == Solver::heun ||
-         solver == Solver::lms;
-}
-
-bool multistep(Solver solver) {
-  return solver == Solver::dpm_multistep || solver == Solver::unipc;
+bool keeps_signal(const SchedulerConfig& config) {
+  const Solver solver = config.solver;
+  return config.edm || solver == Solver::euler || solver == Solver::euler_ancestral || solver == Solver::heun ||
+         solver == Solver::lms || looks_at_middle(solver);
 }
 
 double sigma_of(const Schedule& schedule, int index) {
@@ -73,8 +66,9 @@ void lay_out_flow(Schedule& schedule, Direction direction) {
   mark_steps(schedule.evaluations);
 }
 
-void lay_out(Schedule& schedule, const std::vector<double>& timesteps) {
+void lay_out(Schedule& schedule, const SigmaPath& path) {
   const SchedulerConfig& config = schedule.config;
+  const std::vector<double>& timesteps = path.timesteps;
   std::vector<Call> calls;
   if (config.solver == Solver::heun) {
     calls = heun_calls(timesteps);
@@ -82,6 +76,12 @@ void lay_out(Schedule& schedule, const std::vector<double>& timesteps) {
     for (const Call& call : calls) doubled.push_back(schedule.sigmas[static_cast<size_t>(call.step + call.stage)]);
     doubled.push_back(schedule.sigmas.back());
     schedule.sigmas = doubled;
+  } else if (looks_at_middle(config.solver)) {
+    calls = midpoint_calls(timesteps, path.middle_timesteps);
+    schedule.sigmas.clear();
+    for (const Call& call : calls)
+      schedule.sigmas.push_back((call.stage == 0 ? path.sigmas : path.middles)[static_cast<size_t>(call.step)]);
+    schedule.sigmas.push_back(path.sigmas.back());
   } else if (config.solver == Solver::pndm) {
     calls = pndm_calls(config, timesteps, config.num_train_timesteps / schedule.steps);
   } else {
@@ -101,16 +101,24 @@ void lay_out(Schedule& schedule, const std::vector<double>& timesteps) {
 
 Schedule flow_schedule(const SchedulerConfig& config, const StepRequest& request) {
   Schedule schedule{.config = config, .steps = request.steps};
-  if (multistep(config.solver)) schedule.alphas_cumprod = alphas_cumprod(config);
+  if (walks_on_log_snr(config.solver)) schedule.alphas_cumprod = alphas_cumprod(config);
   const SigmaPath path = flow_sigma_path(config, request, schedule.alphas_cumprod);
   schedule.step_sigmas = path.sigmas;
   schedule.sigmas = path.sigmas;
-  if (multistep(config.solver)) {
-    lay_out(schedule, path.timesteps);
+  if (walks_on_log_snr(config.solver)) {
+    lay_out(schedule, path);
   } else {
     lay_out_flow(schedule, Direction::denoise);
   }
   check_levels(schedule);
+  return schedule;
+}
+
+Schedule edm_schedule(const SchedulerConfig& config, int steps) {
+  const SigmaPath path = edm_sigma_path(config, steps);
+  Schedule schedule{.config = config, .steps = steps, .sigmas = path.sigmas};
+  schedule.init_noise_sigma = std::hypot(*config.sigma_max, 1);
+  lay_out(schedule, path);
   return schedule;
 }
 
@@ -132,7 +140,7 @@ Level Schedule::level(int index) const {
   }
   const double sigma = sigmas[static_cast<size_t>(index)];
   if (config.flow) return {1 - sigma, sigma};
-  if (keeps_signal(config.solver)) return {1, sigma};
+  if (keeps_signal(config)) return {1, sigma};
   const double signal = 1 / std::sqrt(sigma * sigma + 1);
   return {signal, sigma * signal};
 }
@@ -155,17 +163,18 @@ Schedule make_schedule(const SchedulerConfig& config, const StepRequest& request
   if (config.flow) return flow_schedule(config, request);
   if (!request.sigmas.empty()) fail(ErrorCode::usage, "sampler.sigmas", "none but for flow models", "a list");
 
+  if (config.edm) return edm_schedule(config, steps);
+
   Schedule schedule{.config = config, .steps = steps, .alphas_cumprod = alphas_cumprod(config)};
-  std::vector<double> timesteps = spaced_timesteps(config, request, schedule.alphas_cumprod);
+  SigmaPath path{{}, spaced_timesteps(config, request, schedule.alphas_cumprod)};
   if (!walks_on_timesteps(config.solver)) {
-    SigmaPath path = sigma_path(config, steps, timesteps, schedule.alphas_cumprod);
-    timesteps = path.timesteps;
+    path = sigma_path(config, steps, path.timesteps, schedule.alphas_cumprod);
     schedule.sigmas = path.sigmas;
   }
   if (!config.set_alpha_to_one) schedule.final_alpha_cumprod = schedule.alphas_cumprod.front();
   if (config.solver == Solver::ddpm) schedule.final_alpha_cumprod = 1;
-  lay_out(schedule, timesteps);
-  if (keeps_signal(config.solver)) {
+  lay_out(schedule, path);
+  if (keeps_signal(config)) {
     const double largest = *std::ranges::max_element(schedule.sigmas);
     schedule.init_noise_sigma = config.spacing == Spacing::leading ? std::sqrt(largest * largest + 1) : largest;
   }
@@ -178,7 +187,7 @@ std::vector<double> even_sigmas(int steps) {
 }
 
 Schedule inverted(const Schedule& schedule) {
-  if (!schedule.config.flow || multistep(schedule.config.solver) || schedule.config.stochastic) {
+  if (!schedule.config.flow || walks_on_log_snr(schedule.config.solver) || schedule.config.stochastic) {
     fail(ErrorCode::usage, "sampler", "euler, heun, rf2 or fireflow of a flow model, without fresh noise", "another",
          "sampler: {name: rf2}");
   }
@@ -199,12 +208,14 @@ int begin_index(const Schedule& schedule, double strength) {
     fail(ErrorCode::usage, "strength", "at least one step that runs",
          std::to_string(strength) + " of " + std::to_string(schedule.steps), "a larger strength or more steps");
   if (config.solver == Solver::fireflow && first > 0) return first + 1;  // at the middle of that step
-  const bool twice = config.solver == Solver::heun || config.solver == Solver::rf2;
+  const bool twice = config.solver == Solver::heun || config.solver == Solver::rf2 || looks_at_middle(config.solver);
   return twice ? 2 * first : first;  // PNDM's doubled evaluation is not counted, as in diffusers
 }
 
 Tensor add_noise(const Schedule& schedule, const Tensor& clean, const Tensor& noise, int index) {
-  const Level level = schedule.level(index);
+  const bool middle =
+      looks_at_middle(schedule.config.solver) && schedule.evaluations[static_cast<size_t>(index)].stage == 1;
+  const Level level = schedule.level(middle ? index + 1 : index);
   return weighted_sum(level.signal, clean, level.noise, noise);
 }
 

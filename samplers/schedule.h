@@ -67,7 +67,8 @@ Schedule inverted(const Schedule& schedule);
 // flows up. Error(usage) where none would.
 int begin_index(const Schedule& schedule, double strength);
 
-// A clean picture brought to the level before evaluation `index`. clean and noise are f32 of one shape.
+// A clean picture brought to the level before evaluation `index`; where that is the middle of a step of DPM-Solver-2,
+// to the step's end, as diffusers does. clean and noise are f32 of one shape.
 Tensor add_noise(const Schedule& schedule, const Tensor& clean, const Tensor& noise, int index);
 
 }  // namespace heddle

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "kernels/core/error.h"
+#include "samplers/edm_keys.h"
 #include "samplers/flow_keys.h"
 #include "samplers/scheduler_keys.h"
 
@@ -23,7 +24,7 @@ struct NamedSolver {
   const char* class_name;
   Solver solver;
 };
-constexpr std::array<NamedSolver, 15> named_solvers{{
+constexpr std::array<NamedSolver, 23> named_solvers{{
     {"ddim", "DDIMScheduler", Solver::ddim},
     {"ddpm", "DDPMScheduler", Solver::ddpm},
     {"pndm", "PNDMScheduler", Solver::pndm},
@@ -33,10 +34,18 @@ constexpr std::array<NamedSolver, 15> named_solvers{{
     {"heun", "HeunDiscreteScheduler", Solver::heun},
     {"dpmpp_2m", "DPMSolverMultistepScheduler", Solver::dpm_multistep},
     {"dpmpp_2m_sde", "DPMSolverMultistepScheduler", Solver::dpm_multistep},
+    {"dpmpp_2s", "DPMSolverSinglestepScheduler", Solver::dpm_singlestep},
+    {"dpmpp_3s", "DPMSolverSinglestepScheduler", Solver::dpm_singlestep},
+    {"deis", "DEISMultistepScheduler", Solver::deis},
     {"unipc", "UniPCMultistepScheduler", Solver::unipc},
+    {"dpm2", "KDPM2DiscreteScheduler", Solver::dpm2},
+    {"dpm2_a", "KDPM2AncestralDiscreteScheduler", Solver::dpm2_ancestral},
     {"lcm", "LCMScheduler", Solver::lcm},
+    {"tcd", "TCDScheduler", Solver::tcd},
     {"euler", "FlowMatchEulerDiscreteScheduler", Solver::euler},
     {"heun", "FlowMatchHeunDiscreteScheduler", Solver::heun},
+    {"euler", "EDMEulerScheduler", Solver::euler},
+    {"dpmpp_2m", "EDMDPMSolverMultistepScheduler", Solver::dpm_multistep},
     {"rf2", "", Solver::rf2},  // no class of diffusers
     {"fireflow", "", Solver::fireflow},
 }};
@@ -63,20 +72,23 @@ const NamedSolver& solver_of(const json& file, std::string_view where, std::stri
 }
 
 void read_betas(const SchedulerKeys& keys, SchedulerConfig& config) {
-  const bool newer =
-      config.solver == Solver::heun || config.solver == Solver::lcm;  // whose defaults are Stable Diffusion's
+  const bool distilled = config.solver == Solver::lcm || config.solver == Solver::tcd;
+  // Whose defaults are Stable Diffusion's.
+  const bool newer = config.solver == Solver::heun || looks_at_middle(config.solver) || distilled;
   config.num_train_timesteps = keys.integer("num_train_timesteps", 1000, 2, most_train_timesteps);
   config.beta_start = keys.number("beta_start", newer ? 0.00085 : 0.0001, 0, 1);
   config.beta_end = keys.number("beta_end", newer ? 0.012 : 0.02, 0, 1);
-  config.beta_schedule = keys.choice<BetaSchedule>(
-      "beta_schedule", config.solver == Solver::lcm ? BetaSchedule::scaled_linear : BetaSchedule::linear,
-      {{"linear", BetaSchedule::linear},
-       {"scaled_linear", BetaSchedule::scaled_linear},
-       {"squaredcos_cap_v2", BetaSchedule::cosine},
-       {"exp", BetaSchedule::exponential},
-       {"laplace", BetaSchedule::laplace},
-       {"sigmoid", BetaSchedule::sigmoid}});
-  const bool rescales = config.solver != Solver::pndm && config.solver != Solver::lms && config.solver != Solver::heun;
+  config.beta_schedule =
+      keys.choice<BetaSchedule>("beta_schedule", distilled ? BetaSchedule::scaled_linear : BetaSchedule::linear,
+                                {{"linear", BetaSchedule::linear},
+                                 {"scaled_linear", BetaSchedule::scaled_linear},
+                                 {"squaredcos_cap_v2", BetaSchedule::cosine},
+                                 {"exp", BetaSchedule::exponential},
+                                 {"laplace", BetaSchedule::laplace},
+                                 {"sigmoid", BetaSchedule::sigmoid}});
+  const bool rescales = config.solver == Solver::ddim || config.solver == Solver::ddpm || distilled ||
+                        config.solver == Solver::euler || config.solver == Solver::euler_ancestral ||
+                        config.solver == Solver::dpm_multistep || config.solver == Solver::unipc;
   config.rescale_betas_zero_snr = rescales && keys.flag("rescale_betas_zero_snr", false);
   const json* betas = keys.find("trained_betas");
   if (betas == nullptr) return;
@@ -91,18 +103,18 @@ void read_betas(const SchedulerKeys& keys, SchedulerConfig& config) {
 }
 
 void read_prediction(const SchedulerKeys& keys, SchedulerConfig& config) {
-  if (!config.flow) {
-    config.prediction = keys.choice<Prediction>(
-        "prediction_type", Prediction::epsilon,
-        {{"epsilon", Prediction::epsilon}, {"v_prediction", Prediction::v_prediction}, {"sample", Prediction::sample}});
-  }
+  config.prediction = keys.choice<Prediction>(
+      "prediction_type", Prediction::epsilon,
+      {{"epsilon", Prediction::epsilon}, {"v_prediction", Prediction::v_prediction}, {"sample", Prediction::sample}});
   if (config.prediction == Prediction::sample &&
-      (config.solver == Solver::pndm || config.solver == Solver::euler_ancestral)) {
+      (config.solver == Solver::pndm || config.solver == Solver::euler_ancestral || looks_at_middle(config.solver))) {
     keys.refuse("prediction_type", "epsilon or v_prediction for this sampler");
   }
+}
+
+void read_limit(const SchedulerKeys& keys, SchedulerConfig& config) {
   const bool thresholds = config.solver == Solver::ddim || config.solver == Solver::ddpm ||
-                          config.solver == Solver::lcm || config.solver == Solver::dpm_multistep ||
-                          config.solver == Solver::unipc;
+                          config.solver == Solver::lcm || walks_on_log_snr(config.solver);
   const bool clips = config.solver == Solver::ddim || config.solver == Solver::ddpm || config.solver == Solver::lcm ||
                      config.solver == Solver::heun;
   const bool clip_default = config.solver == Solver::ddim || config.solver == Solver::ddpm;
@@ -114,16 +126,17 @@ void read_prediction(const SchedulerKeys& keys, SchedulerConfig& config) {
 }
 
 void read_spacing(const SchedulerKeys& keys, SchedulerConfig& config) {
-  const bool discrete = config.solver == Solver::ddim || config.solver == Solver::ddpm ||
-                        config.solver == Solver::pndm || config.solver == Solver::lcm;
-  config.spacing = keys.choice<Spacing>(
+  const bool discrete = walks_on_timesteps(config.solver);
+  const auto spacing = keys.choice<Spacing>(
       "timestep_spacing", discrete ? Spacing::leading : Spacing::linspace,
       {{"linspace", Spacing::linspace}, {"leading", Spacing::leading}, {"trailing", Spacing::trailing}});
-  config.steps_offset = keys.integer("steps_offset", 0, 0, most_train_timesteps);
+  const int64_t offset = keys.integer("steps_offset", 0, 0, most_train_timesteps);
+  const bool even = config.solver == Solver::dpm_singlestep;  // whose class has neither key
+  config.spacing = even ? Spacing::linspace : spacing;
+  config.steps_offset = even ? 0 : offset;
   config.set_alpha_to_one = keys.flag("set_alpha_to_one", config.solver != Solver::pndm);
   if (discrete || config.solver == Solver::euler_ancestral) return;
 
-  const bool multistep = config.solver == Solver::dpm_multistep || config.solver == Solver::unipc;
   config.sigma_spacing = read_sigma_spacing(keys);
   // diffusers asks for Karras first, then Lu, then the others.
   const bool lu = config.solver == Solver::dpm_multistep && keys.flag("use_lu_lambdas", false);
@@ -134,7 +147,9 @@ void read_spacing(const SchedulerKeys& keys, SchedulerConfig& config) {
     if (config.sigma_min && config.sigma_max && *config.sigma_min > *config.sigma_max)
       keys.refuse("sigma_min", "a number below sigma_max");
   }
-  if (multistep || config.solver == Solver::euler) {
+  if (config.solver == Solver::deis) {
+    config.final_sigma_zero = false;
+  } else if (walks_on_log_snr(config.solver) || config.solver == Solver::euler) {
     config.final_sigma_zero = keys.choice<bool>("final_sigmas_type", true, {{"zero", true}, {"sigma_min", false}});
   }
   if (config.solver == Solver::euler) {
@@ -148,8 +163,9 @@ void read_spacing(const SchedulerKeys& keys, SchedulerConfig& config) {
 void read_dpm(const SchedulerKeys& keys, SchedulerConfig& config) {
   using enum DpmAlgorithm;
   config.solver_order = static_cast<int>(keys.integer("solver_order", 2, 1, 3));
-  config.lower_order_final = keys.flag("lower_order_final", true);
-  config.euler_at_final = keys.flag("euler_at_final", false);
+  const bool singlestep = config.solver == Solver::dpm_singlestep;
+  config.lower_order_final = keys.flag("lower_order_final", !singlestep);
+  config.euler_at_final = !singlestep && keys.flag("euler_at_final", false);
   config.algorithm = keys.choice<DpmAlgorithm>("algorithm_type", dpmsolver_pp,
                                                {{"dpmsolver++", dpmsolver_pp},
                                                 {"dpmsolver", dpmsolver},
@@ -163,12 +179,25 @@ void read_dpm(const SchedulerKeys& keys, SchedulerConfig& config) {
   const bool noise_form = config.algorithm == dpmsolver || config.algorithm == sde_dpmsolver;
   if (noise_form && config.final_sigma_zero)
     keys.refuse("algorithm_type", "dpmsolver++ or sde-dpmsolver++ where final_sigmas_type is zero");
+  if (singlestep && config.algorithm == sde_dpmsolver)
+    keys.refuse("algorithm_type", "dpmsolver, dpmsolver++ or sde-dpmsolver++ for a singlestep solver");
+  if (config.edm && noise_form) keys.refuse("algorithm_type", "dpmsolver++ or sde-dpmsolver++ for a model of EDM");
+  if (config.edm && config.algorithm == sde_dpmsolver_pp && config.solver_order == 3)
+    keys.refuse("solver_order", "1 or 2 for sde-dpmsolver++ of EDM");
   if (config.algorithm == sde_dpmsolver && config.solver_order == 3)
     keys.refuse("solver_order", "1 or 2 for sde-dpmsolver");
   if (const json* variance = keys.find("variance_type");
       variance != nullptr && (*variance == "learned" || *variance == "learned_range")) {
     keys.refuse("variance_type", "a network that predicts no variance");
   }
+}
+
+void read_deis(const SchedulerKeys& keys, SchedulerConfig& config) {
+  config.solver_order = static_cast<int>(keys.integer("solver_order", 2, 1, 3));
+  config.lower_order_final = keys.flag("lower_order_final", true);
+  keys.choice<bool>("algorithm_type", true, {{"deis", true}, {"dpmsolver", true}, {"dpmsolver++", true}});
+  keys.choice<bool>("solver_type", true,
+                    {{"logrho", true}, {"midpoint", true}, {"heun", true}, {"bh1", true}, {"bh2", true}});
 }
 
 void read_unipc(const SchedulerKeys& keys, SchedulerConfig& config) {
@@ -196,10 +225,21 @@ void read_others(const SchedulerKeys& keys, SchedulerConfig& config) {
         "variance_type", false,
         {{"fixed_small", false}, {"fixed_small_log", false}, {"fixed_large", true}, {"fixed_large_log", true}});
   }
-  if (config.solver == Solver::lcm) {
+  if (config.solver == Solver::lcm || config.solver == Solver::tcd) {
     config.original_inference_steps = keys.integer("original_inference_steps", 50, 1, config.num_train_timesteps);
     config.timestep_scaling = keys.number("timestep_scaling", 10, 0, 1e6);
   }
+}
+
+// What the names of DPM-Solver++ and DEIS say of the solver, where no override says otherwise.
+void name_decides(std::string_view sampler, json& over) {
+  const auto decide = [&](const char* key, const json& value) {
+    if (!over.contains(key)) over[key] = value;
+  };
+  if (sampler == "deis") decide("algorithm_type", "deis");
+  if (!sampler.starts_with("dpmpp")) return;
+  decide("algorithm_type", sampler == "dpmpp_2m_sde" ? "sde-dpmsolver++" : "dpmsolver++");
+  decide("solver_order", sampler == "dpmpp_3s" ? 3 : 2);
 }
 
 }  // namespace
@@ -218,6 +258,7 @@ std::string sampler_name(const SchedulerConfig& config) {
         config.algorithm == DpmAlgorithm::sde_dpmsolver || config.algorithm == DpmAlgorithm::sde_dpmsolver_pp;
     return sde ? "dpmpp_2m_sde" : "dpmpp_2m";
   }
+  if (config.solver == Solver::dpm_singlestep) return config.solver_order == 3 ? "dpmpp_3s" : "dpmpp_2s";
   for (const NamedSolver& named : named_solvers) {
     if (named.solver == config.solver) return named.name;
   }
@@ -238,23 +279,30 @@ SchedulerConfig parse_scheduler_config(std::string_view text, std::string_view w
 
   SchedulerConfig config;
   config.solver = solver_of(file, where, sampler).solver;
-  if (sampler == "dpmpp_2m" && !over.contains("algorithm_type")) over["algorithm_type"] = "dpmsolver++";
-  if (sampler == "dpmpp_2m_sde" && !over.contains("algorithm_type")) over["algorithm_type"] = "sde-dpmsolver++";
-  if (sampler.starts_with("dpmpp_2m") && !over.contains("solver_order")) over["solver_order"] = 2;
+  name_decides(sampler, over);
 
   const SchedulerKeys keys(file, over, where);
   config.flow = is_flow(keys, config.solver, !sampler.empty());
   if (config.flow) {
     read_flow(keys, config);
-    if (config.solver != Solver::dpm_multistep && config.solver != Solver::unipc) return config;
+    if (!walks_on_log_snr(config.solver)) return config;
   }
-  read_betas(keys, config);
-  read_prediction(keys, config);
-  read_spacing(keys, config);
-  if (config.solver == Solver::dpm_multistep) read_dpm(keys, config);
+  config.edm = is_edm(keys, config.solver);
+  if (config.edm) {
+    read_edm(keys, config);
+    if (config.solver == Solver::euler) return config;
+  } else {
+    read_betas(keys, config);
+    if (!config.flow) read_prediction(keys, config);
+    read_spacing(keys, config);
+  }
+  read_limit(keys, config);
+  if (config.solver == Solver::dpm_multistep || config.solver == Solver::dpm_singlestep) read_dpm(keys, config);
+  if (config.solver == Solver::deis) read_deis(keys, config);
   if (config.solver == Solver::unipc) read_unipc(keys, config);
   read_others(keys, config);
-  if (config.solver == Solver::ddim && over.contains("eta")) config.eta = keys.number("eta", 0, 0, 1);
+  const bool by_eta = config.solver == Solver::ddim || config.solver == Solver::tcd;
+  if (by_eta && over.contains("eta")) config.eta = keys.number("eta", 0, 0, 1);
   return config;
 }
 

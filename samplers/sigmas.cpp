@@ -61,16 +61,35 @@ double rounded(const SchedulerConfig& config, double timestep) {
     const bool rounds = config.sigma_spacing == SigmaSpacing::karras || config.sigma_spacing == SigmaSpacing::lu;
     return rounds && config.beta_schedule != BetaSchedule::cosine ? std::nearbyint(timestep) : std::trunc(timestep);
   }
-  if (config.solver == Solver::unipc) {
-    return config.sigma_spacing == SigmaSpacing::karras ? std::nearbyint(timestep) : std::trunc(timestep);
-  }
+  const bool karras = config.sigma_spacing == SigmaSpacing::karras;
+  if (walks_on_log_snr(config.solver)) return karras ? std::nearbyint(timestep) : std::trunc(timestep);
+  if (looks_at_middle(config.solver) && karras) return std::nearbyint(timestep);
   return static_cast<double>(static_cast<float>(timestep));
+}
+
+// Of each step but the last, which is Euler's.
+void add_middles(const SchedulerConfig& config, SigmaPath& path, std::span<const float> log_table) {
+  for (size_t i = 0; i + 2 < path.sigmas.size(); ++i) {
+    const double here = path.sigmas[i];
+    const double end =
+        config.solver == Solver::dpm2_ancestral ? ancestral(here, path.sigmas[i + 1]).down : path.sigmas[i + 1];
+    const auto middle = static_cast<float>(std::sqrt(here) * std::sqrt(end));
+    path.middles.push_back(middle);
+    path.middle_timesteps.push_back(static_cast<float>(timestep_of(middle, log_table)));
+  }
 }
 
 }  // namespace
 
+Ancestral ancestral(double sigma, double next) {
+  const auto from = static_cast<float>(sigma), to = static_cast<float>(next);
+  const float up = std::sqrt(to * to * (from * from - to * to) / (from * from));
+  const float down = std::sqrt(to * to - up * up);
+  return {down > 0 ? down : next * next / sigma, up};
+}
+
 std::vector<double> spaced_sigmas(const SchedulerConfig& config, int steps, double sigma_max, double sigma_min) {
-  constexpr double rho = 7;
+  const double rho = config.rho;
   constexpr double alpha = 0.6, beta = 0.6;  // of the beta distribution
   std::vector<double> sigmas = linspace(0, 1, steps);
   const std::vector<double> logs = linspace(std::log(sigma_max), std::log(sigma_min), steps);
@@ -86,6 +105,16 @@ std::vector<double> spaced_sigmas(const SchedulerConfig& config, int steps, doub
     }
   }
   return sigmas;
+}
+
+SigmaPath edm_sigma_path(const SchedulerConfig& config, int steps) {
+  SigmaPath path{spaced_sigmas(config, steps, *config.sigma_max, *config.sigma_min), {}};
+  for (double& sigma : path.sigmas) {
+    sigma = static_cast<float>(sigma);
+    path.timesteps.push_back(0.25f * std::log(static_cast<float>(sigma)));
+  }
+  path.sigmas.push_back(config.final_sigma_zero ? 0 : path.sigmas.back());
+  return path;
 }
 
 SigmaPath sigma_path(const SchedulerConfig& config, int steps, std::span<const double> timesteps,
@@ -109,7 +138,7 @@ SigmaPath sigma_path(const SchedulerConfig& config, int steps, std::span<const d
       path.sigmas.push_back(static_cast<float>(std::exp(static_cast<float>(log_sigma))));
     }
   }
-  const bool whole_table = config.solver == Solver::dpm_multistep || config.solver == Solver::unipc;
+  const bool whole_table = walks_on_log_snr(config.solver);
   if (config.sigma_spacing != SigmaSpacing::table) {
     const bool lu = config.sigma_spacing == SigmaSpacing::lu;
     const double largest = whole_table ? table.back() : path.sigmas.front();
@@ -119,7 +148,8 @@ SigmaPath sigma_path(const SchedulerConfig& config, int steps, std::span<const d
     path.timesteps.clear();
     for (double sigma : path.sigmas) path.timesteps.push_back(rounded(config, timestep_of(sigma, log_table)));
   }
-  const bool from_path = config.solver == Solver::unipc && config.sigma_spacing != SigmaSpacing::table;
+  const bool from_path =
+      (config.solver == Solver::unipc || config.solver == Solver::deis) && config.sigma_spacing != SigmaSpacing::table;
   path.sigmas.push_back(config.final_sigma_zero ? 0 : from_path ? path.sigmas.back() : table.front());
   for (double& sigma : path.sigmas) sigma = static_cast<float>(sigma);
   if (config.continuous_timesteps) {
@@ -127,6 +157,7 @@ SigmaPath sigma_path(const SchedulerConfig& config, int steps, std::span<const d
     for (size_t i = 0; i + 1 < path.sigmas.size(); ++i)
       path.timesteps.push_back(static_cast<float>(0.25f * std::log(static_cast<float>(path.sigmas[i]))));
   }
+  if (looks_at_middle(config.solver)) add_middles(config, path, log_table);
   return path;
 }
 

@@ -1,4 +1,5 @@
-// Timestep spacings (Lin et al. 2023, table 2), with the rounding of each scheduler class, and LCM's (Luo et al. 2023).
+// Timestep spacings (Lin et al. 2023, table 2), with the rounding of each scheduler class, and that of LCM
+// (Luo et al. 2023) and TCD.
 #include "samplers/timesteps.h"
 
 #include <algorithm>
@@ -13,7 +14,7 @@ namespace {
 // Training timesteps below the clipped half-log-SNR are left out (DPM-Solver with cosine schedules).
 int64_t last_timestep(const SchedulerConfig& config, std::span<const float> alphas_cumprod) {
   int64_t count = config.num_train_timesteps;
-  if (config.solver != Solver::dpm_multistep) return count;
+  if (config.solver != Solver::dpm_multistep && config.solver != Solver::dpm_singlestep) return count;
   const auto lambda = [&](int64_t t) {
     return std::log(std::sqrt(alphas_cumprod[t])) - std::log(std::sqrt(1 - alphas_cumprod[t]));
   };
@@ -42,11 +43,11 @@ std::vector<double> leading(int64_t ratio, int64_t count, int64_t offset) {
 }
 
 // A subset of the timesteps that the student was distilled on.
-std::vector<double> lcm_timesteps(const SchedulerConfig& config, int steps, double strength) {
+std::vector<double> distilled_timesteps(const SchedulerConfig& config, int steps, double strength) {
   const auto origin = static_cast<int64_t>(static_cast<double>(config.original_inference_steps) * strength);
   if (steps > origin) {
     const char* of = strength < 1 ? " (original_inference_steps times strength)" : " (original_inference_steps)";
-    fail(ErrorCode::usage, "sampler.steps", "at most " + std::to_string(origin) + of + " for lcm",
+    fail(ErrorCode::usage, "sampler.steps", "at most " + std::to_string(origin) + of + " for lcm and tcd",
          std::to_string(steps));
   }
   const int64_t ratio = config.num_train_timesteps / config.original_inference_steps;
@@ -72,15 +73,15 @@ std::vector<double> linspace(double first, double last, int64_t count) {
 std::vector<double> spaced_timesteps(const SchedulerConfig& config, const StepRequest& request,
                                      std::span<const float> alphas_cumprod) {
   const int steps = request.steps;
-  if (config.solver == Solver::lcm) return lcm_timesteps(config, steps, request.strength);
+  if (config.solver == Solver::lcm || config.solver == Solver::tcd)
+    return distilled_timesteps(config, steps, request.strength);
   const int64_t last = last_timestep(config, alphas_cumprod);
   if (last < 1)
     fail(ErrorCode::input, "scheduler", "lambda_min_clipped that leaves timesteps",
          std::to_string(config.lambda_min_clipped));
-  const bool multistep = config.solver == Solver::dpm_multistep || config.solver == Solver::unipc;
-  const bool whole =
-      multistep || config.solver == Solver::ddim || config.solver == Solver::ddpm || config.solver == Solver::pndm;
-  const int64_t points = multistep ? steps + 1 : steps;  // the multistep solvers count the end in and leave it off
+  const bool on_log_snr = walks_on_log_snr(config.solver);
+  const bool whole = on_log_snr || walks_on_timesteps(config.solver);
+  const int64_t points = on_log_snr ? steps + 1 : steps;  // these count the end in and leave it off
 
   switch (config.spacing) {
     case Spacing::trailing:

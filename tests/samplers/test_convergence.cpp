@@ -36,7 +36,8 @@ double error_of(const std::string& text, int steps) {
                   if (!ends || !schedule.sigmas.empty()) {
                     const double next =
                         ends ? schedule.sigmas.back() : schedule.evaluations[static_cast<size_t>(at.index) + 1].sigma;
-                    signal = schedule.config.solver == Solver::euler || schedule.config.solver == Solver::heun
+                    signal = schedule.config.solver == Solver::euler || schedule.config.solver == Solver::heun ||
+                                     schedule.config.solver == Solver::dpm2
                                  ? 1
                                  : 1 / std::sqrt(1 + next * next);
                     a = 1 / (1 + next * next);
@@ -85,6 +86,15 @@ TEST(Convergence, SecondOrder) {
   EXPECT_NEAR(
       order_of(karras("DPMSolverMultistepScheduler", R"("lower_order_final": false, "solver_type": "midpoint")"), 20),
       2, 0.2);
+}
+
+TEST(Convergence, SinglestepDeisAndMiddles) {
+  EXPECT_NEAR(order_of(karras("DPMSolverSinglestepScheduler", R"("solver_order": 2)"), 40), 2, 0.2);
+  const double second = error_of(karras("DPMSolverSinglestepScheduler", R"("solver_order": 2)"), 43);
+  EXPECT_LT(error_of(karras("DPMSolverSinglestepScheduler", R"("solver_order": 3, "solver_type": "heun")"), 43),
+            second / 5);
+  EXPECT_NEAR(order_of(karras("DEISMultistepScheduler", R"("solver_order": 2)"), 40), 2, 0.2);
+  EXPECT_NEAR(order_of(karras("KDPM2DiscreteScheduler", R"("steps_offset": 0)"), 20), 2, 0.2);
 }
 
 TEST(Convergence, UniPcGainsAnOrderOverItsPredictor) {

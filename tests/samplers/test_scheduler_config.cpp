@@ -58,6 +58,45 @@ TEST(SchedulerConfig, PublishedFileBecomesAnySampler) {
     EXPECT_NO_THROW(make_schedule(parse(stable_diffusion, json::object(), name), 20)) << name;
 }
 
+TEST(SchedulerConfig, NamesDecideOrderAndAlgorithm) {
+  const std::string file = R"({"_class_name": "DPMSolverMultistepScheduler", "solver_order": 3,
+    "algorithm_type": "sde-dpmsolver", "final_sigmas_type": "sigma_min", "timestep_spacing": "trailing"})";
+  const SchedulerConfig two = parse(file, json::object(), "dpmpp_2s"), three = parse(file, json::object(), "dpmpp_3s");
+  EXPECT_EQ(two.solver_order, 2);
+  EXPECT_EQ(three.solver_order, 3);
+  for (const SchedulerConfig& config : {two, three}) {
+    EXPECT_EQ(config.solver, Solver::dpm_singlestep);
+    EXPECT_EQ(config.algorithm, DpmAlgorithm::dpmsolver_pp);
+    EXPECT_EQ(config.spacing, Spacing::linspace);  // the class has no other
+    EXPECT_FALSE(config.lower_order_final);
+  }
+  EXPECT_EQ(sampler_name(two), "dpmpp_2s");
+  EXPECT_EQ(sampler_name(three), "dpmpp_3s");
+  EXPECT_EQ(sampler_name(parse(file, json::object(), "deis")), "deis");
+  EXPECT_EQ(parse(stable_diffusion, {{"eta", 0.3}}, "tcd").eta, 0.3);
+  EXPECT_EQ(parse(stable_diffusion, json::object(), "tcd").eta, 0);
+}
+
+// As published with Playground v2.5.
+const std::string playground = R"({"_class_name": "EDMDPMSolverMultistepScheduler", "_diffusers_version": "0.27.0.dev0",
+  "algorithm_type": "dpmsolver++", "dynamic_thresholding_ratio": 0.995, "euler_at_final": false,
+  "final_sigmas_type": "zero", "lower_order_final": true, "num_train_timesteps": 1000, "prediction_type": "epsilon",
+  "rho": 7.0, "sample_max_value": 1.0, "sigma_data": 0.5, "sigma_max": 80.0, "sigma_min": 0.002, "solver_order": 2,
+  "solver_type": "midpoint", "thresholding": false})";
+
+TEST(SchedulerConfig, EdmFilesBecomeTheSamplersThatHaveAnEdmForm) {
+  for (const std::string name : {"", "euler", "dpmpp_2m", "dpmpp_2m_sde"}) {
+    const SchedulerConfig config = parse(playground, json::object(), name);
+    EXPECT_TRUE(config.edm);
+    EXPECT_EQ(sampler_name(config), name.empty() ? "dpmpp_2m" : name);
+    const Schedule schedule = make_schedule(config, 10);
+    EXPECT_NEAR(schedule.init_noise_sigma, std::sqrt(80.0 * 80 + 1), 1e-6);
+    EXPECT_NEAR(schedule.evaluations[0].timestep, std::log(80.0) / 4, 1e-6);
+  }
+  for (const std::string name : {"ddim", "heun", "dpmpp_2s", "unipc", "tcd"})
+    expect_error(ErrorCode::usage, "EDM", [&] { parse(playground, json::object(), name); });
+}
+
 TEST(SchedulerConfig, DefaultsAreTheClasses) {
   EXPECT_DOUBLE_EQ(parse(R"({"_class_name": "HeunDiscreteScheduler"})").beta_start, 0.00085);
   EXPECT_DOUBLE_EQ(parse(R"({"_class_name": "EulerDiscreteScheduler"})").beta_start, 0.0001);
@@ -76,7 +115,19 @@ TEST(SchedulerConfig, RefusalsNameKeyAndValue) {
   const auto refuses = [](const std::string& keys, const std::string& part) {
     expect_error(ErrorCode::input, part, [&] { parse(std::string("{").append(keys).append("}")); });
   };
-  refuses(R"("_class_name": "EDMEulerScheduler")", "EDMEulerScheduler");
+  refuses(R"("_class_name": "KarrasVeScheduler")", "KarrasVeScheduler");
+  const std::string edm = R"("_class_name": "EDMDPMSolverMultistepScheduler", )";
+  refuses(edm + R"("prediction_type": "sample")", "prediction_type: one of epsilon, v_prediction");
+  refuses(edm + R"("sigma_schedule": "beta")", "sigma_schedule: one of karras, exponential");
+  refuses(edm + R"("sigma_min": 90)", "sigma_min");
+  refuses(edm + R"("algorithm_type": "dpmsolver", "final_sigmas_type": "sigma_min")", "algorithm_type");
+  refuses(edm + R"("algorithm_type": "sde-dpmsolver++", "solver_order": 3)", "solver_order");
+  const std::string single = R"("_class_name": "DPMSolverSinglestepScheduler", )";
+  refuses(single + R"("algorithm_type": "sde-dpmsolver", "final_sigmas_type": "sigma_min")", "singlestep");
+  refuses(single + R"("solver_order": 4)", "solver_order");
+  refuses(R"("_class_name": "DEISMultistepScheduler", "algorithm_type": "sde-dpmsolver++")",
+          "algorithm_type: one of deis, dpmsolver, dpmsolver++");
+  refuses(R"("_class_name": "KDPM2DiscreteScheduler", "prediction_type": "sample")", "prediction_type");
   refuses(R"("beta_start": 0.1)", "_class_name");
   const std::string dpm = R"("_class_name": "DPMSolverMultistepScheduler", )";
   refuses(dpm + R"("prediction_type": "flow_prediction")",

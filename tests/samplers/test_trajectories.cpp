@@ -129,7 +129,9 @@ INSTANTIATE_TEST_SUITE_P(Schedulers, Trajectories,
                          ::testing::Values("DDIM", "DDPM", "PNDM", "EulerDiscrete", "EulerAncestralDiscrete",
                                            "HeunDiscrete", "LMSDiscrete", "LCM", "DPMSolverMultistep", "UniPCMultistep",
                                            "FlowMatchEulerDiscrete", "FlowMatchHeunDiscrete", "DPMSolverMultistepFlow",
-                                           "UniPCMultistepFlow"),
+                                           "UniPCMultistepFlow", "DPMSolverSinglestep", "DPMSolverSinglestepFlow",
+                                           "DEISMultistep", "DEISMultistepFlow", "KDPM2Discrete",
+                                           "KDPM2AncestralDiscrete", "TCD", "EDMEuler", "EDMDPMSolverMultistep"),
                          [](const auto& info) { return std::string(info.param); });
 
 }  // namespace
