@@ -48,6 +48,7 @@ nlohmann::ordered_json json_of(const PlanExplanation& plan) {
           {"totals",
            {{"sites", t.sites},
             {"planned_sites", t.planned_sites},
+            {"network_calls", t.network_calls},
             {"extra_flops", t.extra_flops},
             {"layers_reused", t.layers_reused},
             {"guided_steps", t.guided_steps},

@@ -3,13 +3,12 @@
 #include "pipelines/generation.h"
 
 #include <chrono>
-#include <nlohmann/json.hpp>
 
 #include "kernels/core/error.h"
 #include "kernels/ops/view.h"
 #include "pipelines/defaults.h"
 #include "pipelines/inversion.h"
-#include "pipelines/schedule_text.h"
+#include "pipelines/preset_schedule.h"
 #include "samplers/sampler.h"
 #include "unet_dit/flux_tokens.h"
 
@@ -83,10 +82,7 @@ void Generation::resolve() {
 
 void Generation::lay_out_steps() {
   SamplerSettings& sampler = preset_.sampler;
-  nlohmann::json overrides = scheduler_overrides(sampler).node();
-  if (sampler.eta != 0) overrides["eta"] = sampler.eta;
-  const SchedulerConfig config = parse_scheduler_config(schedule_text(model_, preset_), model_.scheduler_where(),
-                                                        overrides, sampler.name.value_or(""));
+  const SchedulerConfig config = scheduler_config(model_, preset_);
   const int64_t patch = model_.traits().patch;
   StepRequest request{.steps = *sampler.steps,
                       .sigmas = sampler.sigmas.value_or(std::vector<double>()),
@@ -99,7 +95,11 @@ void Generation::lay_out_steps() {
                        model_.pipeline().starts_with("LatentConsistency");
   if (picks_by_strength_) request.strength = *preset_.source->strength;
   schedule_ = make_schedule(config, request);
-  sampler.name = sampler_name(config);
+  if (sampler.name) return;
+  // What the file alone makes is told by name where the name makes the same: a record has to repeat its run.
+  Preset named = preset_;
+  named.sampler.name = sampler_name(config);
+  if (scheduler_config(model_, named) == config) sampler.name = named.sampler.name;
 }
 
 void Generation::make_network() {
@@ -141,7 +141,10 @@ PlanExplanation Generation::explanation() {
   encode_prompts();
   make_network();
   if (control_.plan() == nullptr)
-    return {.rows = {}, .norms = {}, .totals = {.sites = static_cast<int>(model_.denoiser().sites().size())}};
+    return {.rows = {},
+            .norms = {},
+            .totals = {.sites = static_cast<int>(model_.denoiser().sites().size()),
+                       .network_calls = static_cast<int64_t>(schedule_->evaluations.size())}};
   return {explain(*control_.plan()), explain_norms(*control_.plan()), totals(*control_.plan()),
           explain_text(*control_.plan())};
 }

@@ -28,6 +28,13 @@ Conditioning each_part(Pick pick) {
           .guidance = pick(&Conditioning::guidance)};
 }
 
+// In each step.
+std::vector<int> network_calls(const Schedule& schedule) {
+  std::vector<int> calls(static_cast<size_t>(schedule.steps));
+  for (const Evaluation& at : schedule.evaluations) ++calls[static_cast<size_t>(at.step)];
+  return calls;
+}
+
 }  // namespace
 
 GuidedNetwork::GuidedNetwork(Parts parts, Control& control) : parts_(std::move(parts)), control_(control) {
@@ -44,7 +51,8 @@ GuidedNetwork::GuidedNetwork(Parts parts, Control& control) : parts_(std::move(p
                                                .pictures = parts_.pictures,
                                                .height = parts_.height,
                                                .width = parts_.width,
-                                               .source = parts_.source});
+                                               .source = parts_.source,
+                                               .calls = network_calls(parts_.schedule)});
   for (const PredictionTerm& term : plan.predictions()) {
     if (std::ranges::find(branches_, term.branch) == branches_.end()) branches_.push_back(term.branch);
   }

@@ -16,6 +16,8 @@ struct FlowShift {
   // On the line through the two points.
   double mu(int64_t image_tokens) const;
   double shifted(double sigma, double mu) const;
+
+  bool operator==(const FlowShift&) const = default;
 };
 
 }  // namespace heddle

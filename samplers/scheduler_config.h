@@ -61,6 +61,8 @@ struct SchedulerConfig {
 
   int64_t original_inference_steps = 50;  // LCM and TCD
   double timestep_scaling = 10;
+
+  bool operator==(const SchedulerConfig&) const = default;
 };
 
 // `text` is the file, `where` its name for messages. `overrides` is an object with the file's keys, merged over it, and

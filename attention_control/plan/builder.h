@@ -2,6 +2,7 @@
 // resolves what was declared.
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <optional>
 #include <string>
@@ -37,6 +38,15 @@ struct RunShape {
   int64_t pictures = 1;           // rows of each lane
   int64_t height = 0, width = 0;  // of the latents
   SourceShape source;
+  std::vector<int> calls = {};  // of the network in each step: two of Heun's solver; empty: one in each
+
+  // Of the network in these steps, of those that the run has.
+  int64_t calls_in(Steps some) const {
+    int64_t out = 0;
+    for (int i = some.begin; i < std::min(some.end, steps); ++i)
+      out += calls.empty() ? 1 : calls[static_cast<size_t>(i)];
+    return out;
+  }
 };
 
 class PlanBuilder;

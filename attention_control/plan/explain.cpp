@@ -114,7 +114,7 @@ void add_layers(const CompiledPlan& plan, PlanTotals& t) {
     for (const Keep& keep : s.keeps) kept[{keep.slot, s.site}] = costs.bytes(keep);
     for (int step = s.steps.begin; s.pass == Pass::denoise && step < std::min(s.steps.end, plan.run().steps); ++step) {
       const auto lanes = static_cast<int64_t>(plan.branches_at(step).size() * plan.run().members.size());
-      t.extra_flops += lanes * costs.extra_flops(step);
+      t.extra_flops += lanes * costs.extra_flops(step) * plan.run().calls_in({step, step + 1});
     }
   }
   for (const auto& [slot, bytes] : kept) t.kept_bytes += bytes;
@@ -145,22 +145,20 @@ std::vector<NormRow> explain_norms(const CompiledPlan& plan) {
 }
 
 PlanTotals totals(const CompiledPlan& plan) {
-  PlanTotals t{.sites = static_cast<int>(plan.run().sites.size())};
+  PlanTotals t{.sites = static_cast<int>(plan.run().sites.size()), .network_calls = plan.run().calls_in({})};
   std::set<int> planned;
-  const int steps = plan.run().steps;
   for (const CompiledPlan::Section& s : plan.sections()) {
     planned.insert(s.site);
     t.stored_bytes += ProgramCosts(plan, s).stored_bytes(s.steps, plan.run().source);
-    if (s.pass == Pass::denoise)
-      t.extra_flops += ProgramCosts(plan, s).extra_flops() * (std::min(s.steps.end, steps) - s.steps.begin);
+    if (s.pass == Pass::denoise) t.extra_flops += ProgramCosts(plan, s).extra_flops() * plan.run().calls_in(s.steps);
   }
   for (const CompiledPlan::LayerSection& s : plan.layers()) {
     planned.insert(s.site);
-    if (s.reuse && s.pass == Pass::denoise) t.layers_reused += std::min(s.steps.end, steps) - s.steps.begin;
+    if (s.reuse && s.pass == Pass::denoise) t.layers_reused += plan.run().calls_in(s.steps);
   }
   add_layers(plan, t);
   t.planned_sites = static_cast<int>(planned.size());
-  for (int step = 0; step < steps; ++step) t.guided_steps += plan.guides_at(step) ? 1 : 0;
+  for (int step = 0; step < plan.run().steps; ++step) t.guided_steps += plan.guides_at(step) ? 1 : 0;
   return t;
 }
 

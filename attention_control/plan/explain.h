@@ -42,6 +42,7 @@ struct NormRow {
 
 struct PlanTotals {
   int sites = 0, planned_sites = 0;
+  int64_t network_calls = 0;  // of the denoising run, each with all its lanes
   int64_t extra_flops = 0;    // over the run
   int64_t layers_reused = 0;  // layer evaluations left out
   int guided_steps = 0;       // steps with a guiding pass

@@ -127,6 +127,26 @@ TEST(Explain, RawMapsComeFromAPlainCallBeside) {
             "1 of 4 sites planned; 515 KFLOP more over the run\n");
 }
 
+TEST(Explain, TotalsCountEveryCallOfTheNetwork) {
+  RunShape run = one_prompt();
+  const auto totals_of = [&] {
+    PlanBuilder plan(run);
+    plan.speaks("maps", "p.yaml:3", "");
+    site_at(plan, 1)
+        .lane(Branch::cond)
+        .passes({Pass::denoise})
+        .during({2, 5})
+        .declare(Capture{.name = "looks", .keys = {2}});
+    return totals(compile(plan));
+  };
+  const PlanTotals once = totals_of();
+  EXPECT_EQ(once.network_calls, run.steps);
+  run.calls.assign(static_cast<size_t>(run.steps), 2);  // as Heun's solver, whose last step has one
+  run.calls.back() = 1;
+  EXPECT_EQ(totals_of().network_calls, 2 * run.steps - 1);
+  EXPECT_EQ(totals_of().extra_flops, 2 * once.extra_flops);
+}
+
 TEST(Explain, AnIdentityBranchAloneNeedsNoSoftmax) {
   PlanBuilder plan(one_prompt());
   plan.speaks("pag", "p.yaml:3", "");
