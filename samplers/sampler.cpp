@@ -39,8 +39,14 @@ Tensor clean_from(const Tensor& output, const Tensor& x, const Run& run, int ind
       config);
 }
 
+bool names_slope(const SchedulerConfig& config) {
+  return config.flow ||
+         (config.prediction == Prediction::epsilon && config.clean_limit == CleanLimit::none && !config.edm);
+}
+
 Tensor slope_from(const Tensor& output, const Tensor& clean, const Tensor& x, const Run& run, int index) {
   if (run.schedule.config.flow) return velocity(run.schedule.config.prediction, output);
+  if (names_slope(run.schedule.config)) return output;
   const double sigma = run.schedule.sigmas[static_cast<size_t>(index)];
   return weighted_sum(1 / sigma, x, -1 / sigma, clean);
 }

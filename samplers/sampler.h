@@ -62,6 +62,8 @@ Tensor begun(const Tensor& x, const Run& run, int index);
 Tensor network_input(const Schedule& schedule, const Tensor& x, int index);
 // The network's answer to state x, f32.
 Tensor network_output(const Denoise& denoise, const Tensor& x, const Run& run, int index);
+// The network's answer is dx / dsigma itself, up to its sign.
+bool names_slope(const SchedulerConfig& config);
 // dx / dsigma at evaluation `index` from the network's answer to x and its clean estimate.
 Tensor slope_from(const Tensor& output, const Tensor& clean, const Tensor& x, const Run& run, int index);
 // The limited clean estimate from the network's answer to x.
