@@ -13,10 +13,6 @@ namespace {
 constexpr const char* weight_ending = ".weight";
 constexpr const char* bias_ending = ".bias";
 
-Tensor as_matrix(const Tensor& x) {
-  return reshape(contiguous(x), {x.dim(0), x.count() / x.dim(0)});
-}
-
 }  // namespace
 
 LoraWeights::LoraWeights(WeightSource& base, const std::vector<std::string>& names, LoraPart part,
@@ -66,8 +62,7 @@ std::optional<QuantizedWeight> LoraWeights::take_quantized(const std::string& na
                        "a model that is not quantised");
     }
     layer.require_fit(shape);
-    const Tensor &up = layer.first.a, &down = layer.first.b;
-    weight->beside.push_back({as_matrix(down), scale(as_matrix(up), delta.weight * layer.scaling)});
+    weight->beside.push_back({layer.first.right(), scale(layer.first.left(), delta.weight * layer.scaling)});
   }
   return weight;
 }

@@ -67,16 +67,23 @@ int64_t LoraFactor::columns() const {
   return b.count() / b.dim(0) * (core.defined() ? taps_of(core) : 1);
 }
 
+Tensor LoraFactor::left() const {
+  return as_matrix(a);
+}
+
+Tensor LoraFactor::right() const {
+  return as_matrix(b);
+}
+
 Tensor LoraFactor::product() const {
   if (whole.defined()) return as_matrix(whole);
-  const Tensor left = as_matrix(a), right = as_matrix(b);
-  if (!core.defined()) return matmul(left, right);
-  const int64_t r = right.dim(0), taps = taps_of(core);
-  const Tensor first = matmul(left, as_matrix(core));                                        // [rows, r * taps]
-  const Tensor turned = permute(reshape(first, {left.dim(0), r, taps}), {0, 2, 1});          // [rows,taps,r]
-  const Tensor mixed = matmul(reshape(contiguous(turned), {left.dim(0) * taps, r}), right);  // [rows * taps, columns]
-  const Tensor back = permute(reshape(mixed, {left.dim(0), taps, right.dim(1)}), {0, 2, 1});
-  return reshape(contiguous(back), {left.dim(0), right.dim(1) * taps});
+  if (!core.defined()) return matmul(left(), right());
+  const int64_t outputs = a.dim(0), r = b.dim(0), taps = taps_of(core);
+  const Tensor first = matmul(left(), as_matrix(core));                                    // [rows, r * taps]
+  const Tensor turned = permute(reshape(first, {outputs, r, taps}), {0, 2, 1});            // [rows,taps,r]
+  const Tensor mixed = matmul(reshape(contiguous(turned), {outputs * taps, r}), right());  // [rows * taps, columns]
+  const Tensor back = permute(reshape(mixed, {outputs, taps, mixed.dim(1)}), {0, 2, 1});
+  return reshape(contiguous(back), {outputs, mixed.dim(1) * taps});
 }
 
 std::optional<int64_t> LoraLayer::rank() const {

@@ -23,8 +23,9 @@ struct LoraFactor {
 
   bool defined() const { return whole.defined() || a.defined() || b.defined() || core.defined(); }
   int64_t rows() const;
-  int64_t columns() const;  // times taps
-  Tensor product() const;   // [rows, columns]
+  int64_t columns() const;             // times taps
+  Tensor left() const, right() const;  // a and b as matrices
+  Tensor product() const;              // [rows, columns]
 };
 
 // Parts first to first + count of `of` equal parts of a layer's rows; or all, their halves swapped.

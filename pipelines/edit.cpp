@@ -36,7 +36,6 @@ void Generation::prepare_edit() {
   const InversionSettings& settings = *preset_.inversion;
   if (edits_by(InversionMethod::flow_edit)) {
     start_ = rows_of(clean, pictures_);
-    begin_ = static_cast<int>(schedule_->evaluations.size()) - *settings.flow_edit->n_max;
     return;
   }
   trajectory_ = settings.load.empty() ? inverted(clean) : loaded();

@@ -76,6 +76,7 @@ void Generation::resolve() {
     fill_inversion(preset_, model_, schedule_->config.flow);
     check_inversion(preset_, *schedule_);
   }
+  begin_ = first_evaluation();
   generator_ =
       make_generator(preset_.rng == Rng::torch_cuda ? "torch-cuda" : "torch-cpu", static_cast<uint64_t>(preset_.seed));
 }
@@ -102,6 +103,13 @@ void Generation::lay_out_steps() {
   if (scheduler_config(model_, named) == config) sampler.name = named.sampler.name;
 }
 
+int Generation::first_evaluation() const {
+  if (edits_by(InversionMethod::flow_edit))
+    return static_cast<int>(schedule_->evaluations.size()) - *preset_.inversion->flow_edit->n_max;
+  if (!preset_.source || preset_.task == Task::edit || picks_by_strength_) return 0;
+  return begin_index(*schedule_, *preset_.source->strength);
+}
+
 void Generation::make_network() {
   if (!preset_.save_maps.empty()) {
     auto maps = std::make_unique<WordMaps>();
@@ -117,6 +125,7 @@ void Generation::make_network() {
                                         .pictures = preset_.images,
                                         .height = latent_shape_[2],
                                         .width = latent_shape_[3],
+                                        .begin = begin_,
                                         .source = source_shape()},
                    control_);
   check_edit();
@@ -144,7 +153,7 @@ PlanExplanation Generation::explanation() {
     return {.rows = {},
             .norms = {},
             .totals = {.sites = static_cast<int>(model_.denoiser().sites().size()),
-                       .network_calls = static_cast<int64_t>(schedule_->evaluations.size())}};
+                       .network_calls = static_cast<int64_t>(schedule_->evaluations.size()) - begin_}};
   return {explain(*control_.plan()), explain_norms(*control_.plan()), totals(*control_.plan()),
           explain_text(*control_.plan())};
 }

@@ -35,6 +35,7 @@ class Generation {
   bool holds_source() const;
   void resolve();
   void lay_out_steps();
+  int first_evaluation() const;
   void read_noise();
   const std::string& source_prompt() const;
   void encode_prompts();

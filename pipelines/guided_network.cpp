@@ -28,10 +28,10 @@ Conditioning each_part(Pick pick) {
           .guidance = pick(&Conditioning::guidance)};
 }
 
-// In each step.
-std::vector<int> network_calls(const Schedule& schedule) {
+// In each step, of a run that begins with an evaluation.
+std::vector<int> network_calls(const Schedule& schedule, int begin) {
   std::vector<int> calls(static_cast<size_t>(schedule.steps));
-  for (const Evaluation& at : schedule.evaluations) ++calls[static_cast<size_t>(at.step)];
+  for (const Evaluation& at : schedule.evaluations) calls[static_cast<size_t>(at.step)] += at.index >= begin ? 1 : 0;
   return calls;
 }
 
@@ -52,7 +52,7 @@ GuidedNetwork::GuidedNetwork(Parts parts, Control& control) : parts_(std::move(p
                                                .height = parts_.height,
                                                .width = parts_.width,
                                                .source = parts_.source,
-                                               .calls = network_calls(parts_.schedule)});
+                                               .calls = network_calls(parts_.schedule, parts_.begin)});
   for (const PredictionTerm& term : plan.predictions()) {
     if (std::ranges::find(branches_, term.branch) == branches_.end()) branches_.push_back(term.branch);
   }

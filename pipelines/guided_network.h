@@ -22,6 +22,7 @@ class GuidedNetwork {
     std::vector<Member> members;
     int64_t pictures = 1;           // rows of each member
     int64_t height = 0, width = 0;  // of the latents
+    int begin = 0;                  // the evaluation that the run begins with
     // invert: a source beside the run that `control` was compiled for; methods see it in that pass alone, without
     // turns.
     Pass pass = Pass::denoise;

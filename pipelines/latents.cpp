@@ -77,10 +77,7 @@ void Generation::prepare_latents() {
   if (preset_.task == Task::edit) return prepare_edit();
   const bool extra = model_.traits().in_channels != latent_shape_[1];
   SourcePicture source;
-  if (preset_.source) {
-    source = read_source(*preset_.source, path_, *preset_.size);
-    begin_ = picks_by_strength_ ? 0 : begin_index(*schedule_, *preset_.source->strength);
-  }
+  if (preset_.source) source = read_source(*preset_.source, path_, *preset_.size);
   // The order of draws: clean latents (where they are needed), noise, the masked picture's latents.
   const bool pure_noise = !preset_.source || (preset_.task == Task::inpaint && *preset_.source->strength == 1);
   if (!pure_noise || (preset_.task == Task::inpaint && !extra)) source_ = encode_picture(source.picture);

@@ -1,4 +1,4 @@
-// What diffusers' pipelines mend in outdated files.
+// What diffusers' pipelines mend in outdated files, and what the preset says over it.
 #include "pipelines/preset_schedule.h"
 
 #include <nlohmann/json.hpp>

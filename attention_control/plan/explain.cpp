@@ -158,7 +158,8 @@ PlanTotals totals(const CompiledPlan& plan) {
   }
   add_layers(plan, t);
   t.planned_sites = static_cast<int>(planned.size());
-  for (int step = 0; step < plan.run().steps; ++step) t.guided_steps += plan.guides_at(step) ? 1 : 0;
+  for (int step = 0; step < plan.run().steps; ++step)
+    t.guided_steps += plan.guides_at(step) && plan.run().calls_in({step, step + 1}) > 0 ? 1 : 0;
   return t;
 }
 

@@ -2,9 +2,8 @@
 #include <gtest/gtest.h>
 
 #include "encoders/text_t5.h"
-#include "io/lora.h"
-#include "io/weights.h"
 #include "kernels/core/error.h"
+#include "tests/support/adapted.h"
 #include "tests/support/compare.h"
 
 namespace heddle {
@@ -24,12 +23,10 @@ Case case_of(const std::string& name) {
 }
 
 Tensor states(const Case& of, const std::vector<AskedLora>& asked) {
-  Weights weights(of.folder);
-  LoraWeights laid(weights, weights.names(), of.part, asked);
-  const T5Text text(T5TextConfig::from(Json::read(of.folder + "/config.json")), Scope(laid, DType::f32));
-  weights.require_all_used();
-  AttentionContext context;
-  return text(read_safetensors(of.folder + "/io.safetensors").at("input_ids"), {}, context);
+  return testing::adapted<T5Text, T5TextConfig>(of.folder, of.part, asked,
+                                                [](const T5Text& text, const TensorMap& io, AttentionContext& context) {
+                                                  return text(io.at("input_ids"), {}, context);
+                                                });
 }
 
 TEST(LoraOfT5, ChangesTheEncoderAsPeftDoes) {

@@ -2,8 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "encoders/text_clip.h"
-#include "io/lora.h"
-#include "io/weights.h"
+#include "tests/support/adapted.h"
 #include "tests/support/compare.h"
 
 namespace heddle {
@@ -12,12 +11,10 @@ namespace {
 const std::string fixtures = std::string(HEDDLE_FIXTURES) + "/", folder = fixtures + "encoders/text/sd1";
 
 Tensor states(const std::vector<AskedLora>& asked) {
-  Weights weights(folder);
-  LoraWeights laid(weights, weights.names(), LoraPart::text_encoder, asked);
-  const ClipText text(ClipTextConfig::from(Json::read(folder + "/config.json")), Scope(laid, DType::f32));
-  weights.require_all_used();
-  AttentionContext context;
-  return text(read_safetensors(folder + "/io.safetensors").at("input_ids"), context).last_hidden_state;
+  return testing::adapted<ClipText, ClipTextConfig>(
+      folder, LoraPart::text_encoder, asked, [](const ClipText& text, const TensorMap& io, AttentionContext& context) {
+        return text(io.at("input_ids"), context).last_hidden_state;
+      });
 }
 
 TEST(LycorisOfClip, ChangesTheEncoderAsPeftDoes) {

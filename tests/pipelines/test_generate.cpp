@@ -10,6 +10,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "attention_control/plugins/registry.h"
 #include "io/json.h"
 #include "io/preset_file.h"
 #include "io/safetensors.h"
@@ -93,6 +94,24 @@ std::string with_model(std::string text, const std::string& model = "sd1") {
 TEST(Generate, SameBytesTwice) {
   const std::string text = with_model(base_preset);
   EXPECT_EQ(run(text).image.to_vector(), run(text).image.to_vector());
+}
+
+TEST(Generate, ExplainCountsTheCallsThatARunMakes) {
+  const auto explained = [&](const std::string& text) {
+    const std::string path = preset_file(with_model(text));
+    const Preset preset = read_preset(path, {}, {.methods = method_names()});
+    return explain_preset(preset, path, model_at(find_model(preset.model, path))).totals;
+  };
+  std::string heun = base_preset;
+  heun.replace(heun.find("steps: 6"), 8, "name: heun, steps: 6");
+  const std::string late = "task: image_to_image\nsource: {strength: 0.5, image: " + root + "source.png}\n";
+  const std::string method = "attention: [ attend_and_excite: {subject_tokens: [cat], steps_fraction: 1} ]\n";
+  for (const std::string& with : {std::string(), method}) {
+    EXPECT_EQ(explained(base_preset + with).network_calls, 7);  // PNDM begins with an evaluation more
+    EXPECT_EQ(explained(heun + with).network_calls, 11);
+    EXPECT_EQ(explained(heun + late + with).network_calls, 5);
+    EXPECT_EQ(explained(heun + late + with).guided_steps, with.empty() ? 0 : 3);
+  }
 }
 
 TEST(Generate, StepsArePublishedAndACancelledRunKeepsItsEstimate) {

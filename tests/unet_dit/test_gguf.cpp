@@ -5,6 +5,7 @@
 #include "io/lora.h"
 #include "kernels/core/tape.h"
 #include "tests/support/compare.h"
+#include "tests/support/refusal.h"
 #include "unet_dit/flux.h"
 #include "unet_dit/sd3.h"
 
@@ -60,6 +61,33 @@ TEST(Gguf, FluxAgreesWithTorch) {
 }
 TEST(Gguf, SD3AgreesWithTorch) {
   expect_parity<SD3Transformer, SD3Config>("sd3");
+}
+
+TEST(Gguf, AdaptationsThatAreNoTwoThinMatricesAreRefused) {
+  const std::string path = ::testing::TempDir() + "heddle_gguf_adaptation.safetensors";
+  const std::string layer = "transformer.transformer_blocks.0.attn.to_q";
+  const Tensor thin = Tensor::zeros({32, 1}), flat = Tensor::zeros({1, 32});
+  const TensorMap lora{{layer + ".lora_up.weight", thin}, {layer + ".lora_down.weight", flat}};
+  TensorMap dora = lora;
+  dora.emplace(layer + ".dora_scale", Tensor::zeros({32, 1}));
+  const TensorMap loha{{layer + ".hada_w1_a", thin},
+                       {layer + ".hada_w1_b", flat},
+                       {layer + ".hada_w2_a", thin},
+                       {layer + ".hada_w2_b", flat}};
+  const auto refusal = [&](const TensorMap& tensors) {
+    write_safetensors(path, tensors);
+    return testing::refusal_of(
+        [&] {
+          const LoraFile file(path);
+          const ComponentSource base = open("sd3");
+          LoraWeights laid(*base.weights, base.weights->names(), LoraPart::denoiser, {{&file, 1}});
+          SD3Transformer(SD3Config::from(base.config), Scope(laid, DType::f32));
+        },
+        "", ErrorCode::input);
+  };
+  EXPECT_NE(refusal(dora).find("over a quantised layer; got a DoRA"), std::string::npos);
+  EXPECT_NE(refusal(loha).find("over a quantised layer; got a LoHa"), std::string::npos);
+  EXPECT_NE(refusal({{layer + ".diff", Tensor::zeros({32, 32})}}).find("a whole difference"), std::string::npos);
 }
 
 // Of what the layouts say, only the axes of FLUX's positions are not those of the published heads.

@@ -1,9 +1,7 @@
 // A UNet with LoRAs of every kind of file, against diffusers with PEFT.
 #include <gtest/gtest.h>
 
-#include "io/lora.h"
-#include "io/safetensors.h"
-#include "io/weights.h"
+#include "tests/support/adapted.h"
 #include "tests/support/compare.h"
 #include "unet_dit/unet.h"
 
@@ -14,15 +12,12 @@ const std::string base = std::string(HEDDLE_FIXTURES) + "/unet_dit/sd1",
                   loras = std::string(HEDDLE_FIXTURES) + "/lora/";
 
 TEST(Lora, ChangesTheUNetAsPeftDoes) {
-  const TensorMap io = read_safetensors(base + "/io.safetensors"),
-                  expected = read_safetensors(loras + "expected.safetensors");
-  const auto run = [&](const std::vector<AskedLora>& asked) {
-    Weights weights(base);
-    LoraWeights laid(weights, weights.names(), LoraPart::denoiser, asked);
-    const UNet unet(UNetConfig::from(Json::read(base + "/config.json")), Scope(laid, DType::f32));
-    weights.require_all_used();
-    AttentionContext context;
-    return unet(io.at("sample"), io.at("timestep"), {.text = io.at("encoder_hidden_states")}, context);
+  const TensorMap expected = read_safetensors(loras + "expected.safetensors");
+  const auto run = [](const std::vector<AskedLora>& asked) {
+    return testing::adapted<UNet, UNetConfig>(
+        base, LoraPart::denoiser, asked, [](const UNet& unet, const TensorMap& io, AttentionContext& context) {
+          return unet(io.at("sample"), io.at("timestep"), {.text = io.at("encoder_hidden_states")}, context);
+        });
   };
   int seen = 0;
   for (const auto& [name, want] : expected) {

@@ -1,9 +1,8 @@
 // FLUX and SD3 with LoRAs whose layers join what the networks have apart, against the authors' matrices merged.
 #include <gtest/gtest.h>
 
-#include "io/lora.h"
-#include "io/weights.h"
 #include "kernels/core/error.h"
+#include "tests/support/adapted.h"
 #include "tests/support/compare.h"
 #include "unet_dit/flux.h"
 #include "unet_dit/sd3.h"
@@ -14,24 +13,25 @@ namespace {
 const std::string fixtures = std::string(HEDDLE_FIXTURES) + "/";
 
 Tensor with_lora(const std::string& name, double weight) {
-  const bool is_flux = name.starts_with("flux");
-  const std::string folder = fixtures + "unet_dit/" + (is_flux ? "flux/flux_dev" : "sd3/sd3_dual");
-  const TensorMap io = read_safetensors(folder + "/io.safetensors");
   const LoraFile file(fixtures + "lora/transformers/" + name + ".safetensors");
-  Weights weights(folder);
-  LoraWeights laid(weights, weights.names(), LoraPart::denoiser, {{&file, weight}});
-  const Json config = Json::read(folder + "/config.json");
-  const Scope scope(laid, DType::f32);
-  Conditioning given{.text = io.at("encoder_hidden_states"), .text_embeds = io.at("pooled_projections")};
-  AttentionContext context;
-  if (!is_flux) {
-    const SD3Transformer network(SD3Config::from(config), scope);
-    return network(io.at("hidden_states"), io.at("timestep"), given, context);
+  const auto given = [](const TensorMap& io) {
+    return Conditioning{.text = io.at("encoder_hidden_states"), .text_embeds = io.at("pooled_projections")};
+  };
+  if (!name.starts_with("flux")) {
+    return testing::adapted<SD3Transformer, SD3Config>(
+        fixtures + "unet_dit/sd3/sd3_dual", LoraPart::denoiser, {{&file, weight}},
+        [&](const SD3Transformer& network, const TensorMap& io, AttentionContext& context) {
+          return network(io.at("hidden_states"), io.at("timestep"), given(io), context);
+        });
   }
-  given.guidance = io.at("guidance");
-  const FluxTransformer network(FluxConfig::from(config), scope);
-  return network.predict({io.at("hidden_states"), io.at("img_ids"), io.at("txt_ids")}, io.at("timestep"), given,
-                         context);
+  return testing::adapted<FluxTransformer, FluxConfig>(
+      fixtures + "unet_dit/flux/flux_dev", LoraPart::denoiser, {{&file, weight}},
+      [&](const FluxTransformer& network, const TensorMap& io, AttentionContext& context) {
+        Conditioning guided = given(io);
+        guided.guidance = io.at("guidance");
+        return network.predict({io.at("hidden_states"), io.at("img_ids"), io.at("txt_ids")}, io.at("timestep"), guided,
+                               context);
+      });
 }
 
 TEST(LoraOfTransformers, JoinedLayersAreSharedOut) {

@@ -1,8 +1,7 @@
 // LoHa, LoKr and whole differences over a UNet, against PEFT, and over SD3 with the authors' joined matrices merged.
 #include <gtest/gtest.h>
 
-#include "io/lora.h"
-#include "io/weights.h"
+#include "tests/support/adapted.h"
 #include "tests/support/compare.h"
 #include "unet_dit/sd3.h"
 #include "unet_dit/unet.h"
@@ -13,25 +12,20 @@ namespace {
 const std::string fixtures = std::string(HEDDLE_FIXTURES) + "/", files = fixtures + "lora/lycoris/";
 
 Tensor unet_with(const std::vector<AskedLora>& asked) {
-  const std::string folder = fixtures + "unet_dit/sd1";
-  const TensorMap io = read_safetensors(folder + "/io.safetensors");
-  Weights weights(folder);
-  LoraWeights laid(weights, weights.names(), LoraPart::denoiser, asked);
-  const UNet unet(UNetConfig::from(Json::read(folder + "/config.json")), Scope(laid, DType::f32));
-  weights.require_all_used();
-  AttentionContext context;
-  return unet(io.at("sample"), io.at("timestep"), {.text = io.at("encoder_hidden_states")}, context);
+  return testing::adapted<UNet, UNetConfig>(fixtures + "unet_dit/sd1", LoraPart::denoiser, asked,
+                                            [](const UNet& unet, const TensorMap& io, AttentionContext& context) {
+                                              return unet(io.at("sample"), io.at("timestep"),
+                                                          {.text = io.at("encoder_hidden_states")}, context);
+                                            });
 }
 
 Tensor sd3_with(const std::vector<AskedLora>& asked) {
-  const std::string folder = fixtures + "unet_dit/sd3/sd3_dual";
-  const TensorMap io = read_safetensors(folder + "/io.safetensors");
-  Weights weights(folder);
-  LoraWeights laid(weights, weights.names(), LoraPart::denoiser, asked);
-  const SD3Transformer network(SD3Config::from(Json::read(folder + "/config.json")), Scope(laid, DType::f32));
-  AttentionContext context;
-  return network(io.at("hidden_states"), io.at("timestep"),
-                 {.text = io.at("encoder_hidden_states"), .text_embeds = io.at("pooled_projections")}, context);
+  return testing::adapted<SD3Transformer, SD3Config>(
+      fixtures + "unet_dit/sd3/sd3_dual", LoraPart::denoiser, asked,
+      [](const SD3Transformer& network, const TensorMap& io, AttentionContext& context) {
+        return network(io.at("hidden_states"), io.at("timestep"),
+                       {.text = io.at("encoder_hidden_states"), .text_embeds = io.at("pooled_projections")}, context);
+      });
 }
 
 TEST(Lycoris, ChangesNetworksAsPeftDoes) {
