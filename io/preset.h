@@ -82,7 +82,7 @@ struct PreviewSettings {
   static Params<PreviewSettings> params();
 };
 
-// A file of low-rank adaptations (io/lora.h).
+// A file of adaptations (io/lora.h).
 struct LoraSettings {
   std::string file;
   double weight = 1;

@@ -154,7 +154,7 @@ Params<Preset> Preset::params() {
       opt("text_encoder", &P::text_encoder, "a component folder or a file, in place of the model's own"),
       opt("text_encoder_2", &P::text_encoder_2, "a component folder or a file, in place of the model's own"),
       opt("text_encoder_3", &P::text_encoder_3, "a component folder or a file, in place of the model's own"),
-      opt("lora", &P::lora, "low-rank adaptations laid over the model's weights, in order"),
+      opt("lora", &P::lora, "adaptations (LoRA, LoHa, LoKr, whole differences) laid over the model's weights, in order"),
       opt("embeddings", &P::embeddings, "words that CLIP's text encoders learned by textual inversion"),
       opt("task", &P::task, "what to do"),
       opt("prompt", &P::prompt, "what the picture shows; a list makes one picture for each"),

@@ -26,6 +26,7 @@ fixtures_of() {
     png) find tests/fixtures/io -name '*.png' ;;
     preset) find presets -name '*.yaml' ;;
     lora) find tests/fixtures/lora -name '*.safetensors' ;;
+    words) find tests/fixtures/textual_inversion -name '*.safetensors' ;;
     gguf) find tests/fixtures/gguf -name '*.gguf' -size -128k ;;
     safetensors) find tests/fixtures -name '*.safetensors' -size -12k ;;
   esac
