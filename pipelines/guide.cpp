@@ -1,13 +1,21 @@
 // z <- z - sum_g length_g dL_g/dz, as often as the guides ask.
 #include "pipelines/guide.h"
 
+#include <algorithm>
+#include <cmath>
+
 #include "kernels/core/tape.h"
 #include "kernels/ops/elementwise.h"
+#include "kernels/ops/reduce.h"
 #include "kernels/ops/view.h"
 #include "pipelines/lanes.h"
 
 namespace heddle {
 namespace {
+
+double norm(const Tensor& x) {
+  return std::sqrt(sum(square(x)).item());
+}
 
 class Guidance {
  public:
@@ -40,16 +48,27 @@ class Guidance {
       }
       Tensor total;
       std::vector<const Guide*> again;
+      const size_t first = records_.size();
       for (const Guide* guide : active) {
         const Tensor loss = guide->loss(control_.captures(), moment_);
-        records_.push_back({guide->method, at_.step, iteration, rows.front(), loss.item()});
+        records_.push_back({.method = guide->method,
+                            .step = at_.step,
+                            .iteration = iteration,
+                            .picture = rows.front(),
+                            .loss = loss.item()});
         const Verdict verdict = guide->decide ? guide->decide(at_.step, iteration, loss.item()) : Verdict{};
         if (verdict.again) again.push_back(guide);
         if (!verdict.update) continue;
         const Tensor part = scale(loss, guide->length(at_.step));
         total = total.defined() ? add(total, part) : part;
       }
-      if (total.defined() && total.is_tracked()) z = subtract(z, tape.gradient(total, watched));
+      if (total.defined() && total.is_tracked()) {
+        const Tensor update = tape.gradient(total, watched);
+        const double share = norm(update) / norm(z);
+        std::for_each(records_.begin() + static_cast<std::ptrdiff_t>(first), records_.end(),
+                      [share](GuideRecord& record) { record.moved = share; });
+        z = subtract(z, update);
+      }
       active = std::move(again);
     }
     return z;

@@ -9,12 +9,13 @@
 
 namespace heddle {
 
-// One evaluation of a loss, for the plot of a run.
+// One evaluation of a loss and what it led to, for the plot of a run.
 struct GuideRecord {
   std::string method;
   int step = 0, iteration = 0;
   int64_t picture = 0;  // row of the run
   double loss = 0;
+  double moved = 0;  // length of the update that followed, of all guides together, as a share of the latents' norm
 };
 
 // The network's conditional rows for the given rows of the run (network input [r,C,h,w], their row numbers).

@@ -5,6 +5,7 @@
 #include <array>
 #include <cmath>
 #include <cstdio>
+#include <limits>
 #include <map>
 
 namespace heddle {
@@ -52,6 +53,15 @@ std::string axes(const Frame& f) {
                       height / 2, height / 2);
 }
 
+// Between which shares of the latents' norm a line's updates were long.
+std::string moves(const std::vector<const GuideRecord*>& records) {
+  double low = std::numeric_limits<double>::infinity(), high = 0;
+  for (const GuideRecord* r : records) {
+    if (r->moved > 0) low = std::min(low, r->moved), high = std::max(high, r->moved);
+  }
+  return high == 0 ? "" : format(": updates of %.2g to %.2g %% of the latents' norm", 100 * low, 100 * high);
+}
+
 }  // namespace
 
 std::string loss_plot(const std::vector<GuideRecord>& losses) {
@@ -80,8 +90,9 @@ std::string loss_plot(const std::vector<GuideRecord>& losses) {
                        frame.y(r->loss));
     out += "<polyline fill='none' stroke='" + std::string(colour) + "' stroke-width='1.5' points='" + points + "'/>\n";
     if (i < 12)
-      out += format("<text x='%.1f' y='%.1f' fill='%s' text-anchor='end'>%s, picture %lld</text>\n", width - right,
-                    top + 14.0 * static_cast<double>(i), colour, key.first.c_str(), static_cast<long long>(key.second));
+      out += format("<text x='%.1f' y='%.1f' fill='%s' text-anchor='end'>%s, picture %lld%s</text>\n", width - right,
+                    top + 14.0 * static_cast<double>(i), colour, key.first.c_str(), static_cast<long long>(key.second),
+                    moves(records).c_str());
     ++i;
   }
   return out + "</svg>\n";

@@ -9,6 +9,7 @@
 namespace heddle {
 
 // SVG: loss over steps, one line for each method and picture; repeated updates of a step stand side by side within it.
+// The legend says how far the updates moved the latents.
 std::string loss_plot(const std::vector<GuideRecord>& losses);
 
 }  // namespace heddle

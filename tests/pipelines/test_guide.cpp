@@ -9,6 +9,7 @@
 
 #include "io/preset_file.h"
 #include "kernels/ops/elementwise.h"
+#include "kernels/ops/reduce.h"
 #include "kernels/ops/view.h"
 #include "pipelines/guided_network.h"
 #include "samplers/random.h"
@@ -36,6 +37,7 @@ class LossGradient : public ::testing::TestWithParam<const char*> {
   struct Moved {
     double loss = 0;
     Tensor gradient;
+    double share = 0;  // of the latents' norm
   };
 
   LossGradient()
@@ -65,7 +67,8 @@ class LossGradient : public ::testing::TestWithParam<const char*> {
                            .width = 16},
                           control);
     const Tensor moved = network.before(schedule_.evaluations[1], x);
-    return {network.losses().front().loss, scale(subtract(x, moved), 1e-4)};
+    const GuideRecord& record = network.losses().front();
+    return {record.loss, scale(subtract(x, moved), 1e-4), record.moved};
   }
 
   Schedule schedule_;
@@ -88,6 +91,14 @@ TEST_P(LossGradient, AgreesWithDifferences) {
   const double h = 0.02;
   const double difference = (4 * slope(h / 2) - slope(h)) / 3;
   EXPECT_NEAR(difference / norm, 1, 1e-3);
+}
+
+// The record of an update tells its length in the latents' own measure.
+TEST_P(LossGradient, RecordsHowFarTheLatentsWereMoved) {
+  const Tensor x = normals({1, 4, 16, 16}, 1);
+  const Moved one = move(x);
+  const double share = 1e4 * std::sqrt(sum(square(one.gradient)).item() / sum(square(x)).item());
+  EXPECT_NEAR(one.share / share, 1, 1e-3);
 }
 
 INSTANTIATE_TEST_SUITE_P(
