@@ -29,6 +29,19 @@ bool interrupted() {
   return interrupts > 0;
 }
 
+namespace {
+
+std::string time_left(double seconds) {
+  char text[40];
+  if (seconds < 120)
+    std::snprintf(text, sizeof text, "%.0f s left", seconds);
+  else
+    std::snprintf(text, sizeof text, "%.0f min left", seconds / 60);
+  return text;
+}
+
+}  // namespace
+
 void Progress::step(int done, int total) {
   const auto now = Clock::now();
   if (first_ < 0) {
@@ -40,17 +53,21 @@ void Progress::step(int done, int total) {
   // Lines in a log: at most one every ten seconds, and the last.
   if (!terminal && done != total && printed_ != Clock::time_point{} && since.count() < 10) return;
   printed_ = now;
-  const double each = done > first_ ? std::chrono::duration<double>(now - start_).count() / (done - first_) : 0;
-  char text[160];
-  std::snprintf(text, sizeof text, "%d/%d  %.2f s/step  %.0f s left", done, total, each, each * (total - done));
+  std::string text = std::to_string(done) + "/" + std::to_string(total);
+  if (done > first_) {
+    const double each = std::chrono::duration<double>(now - start_).count() / (done - first_);
+    char pace[80];
+    std::snprintf(pace, sizeof pace, "  %.2f s/%s  ", each, unit_);
+    text += pace + time_left(each * (total - done));
+  }
   if (!terminal) {
-    std::fprintf(stderr, "step %s\n", text);
+    std::fprintf(stderr, "%s %s\n", unit_, text.c_str());
     return;
   }
   constexpr int width = 30;
   std::string bar(static_cast<size_t>(width * done / total), '#');
   bar.resize(width, '.');
-  std::fprintf(stderr, "\r[%s] %s\033[K", bar.c_str(), text);
+  std::fprintf(stderr, "\r[%s] %s\033[K", bar.c_str(), text.c_str());
   std::fflush(stderr);
   open_ = true;
   if (done == total) finish();

@@ -1,4 +1,4 @@
-// Progress on stderr: a bar with steps, seconds a step and time left on a terminal, plain lines elsewhere.
+// Progress on stderr: a bar with what is done, seconds for each and time left on a terminal, plain lines elsewhere.
 #pragma once
 
 #include <chrono>
@@ -7,12 +7,15 @@ namespace heddle::cli {
 
 class Progress {
  public:
+  explicit Progress(const char* unit) : unit_(unit) {}  // what is counted: "step", "pair"
+
   void step(int done, int total);
   void finish();  // ends the line of a bar
 
  private:
   using Clock = std::chrono::steady_clock;
   Clock::time_point start_{}, printed_{};
+  const char* unit_;
   int first_ = -1;  // steps done when the clock started: the first step also plans kernels and is not representative
   bool open_ = false;
 };

@@ -19,7 +19,7 @@ void measure(const std::string& name, const PromiseOptions& options, const std::
   const std::string path = find_promise(name);
   const PromiseSpec spec = PromiseSpec::read(path);
   ContactSheet sheet(metric_named(spec.metrics[0], path), shown);
-  Progress progress;
+  Progress progress("pair");
   PromiseEvents events;
   events.cancelled = interrupted;
   events.on_pair = [&](const Pair& pair, int done, int total) {

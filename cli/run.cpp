@@ -39,7 +39,7 @@ namespace {
 void run_preset(const RunRequest& request) {
   const OpenRun run = open_run(request);
   catch_interrupts();
-  Progress progress;
+  Progress progress("step");
   RunEvents events;
   events.on_step = [&](int done, int total) { progress.step(done, total); };
   events.cancelled = interrupted;
