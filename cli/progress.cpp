@@ -18,19 +18,6 @@ void on_interrupt(int) {
   if (interrupts > 1) _exit(5);
 }
 
-}  // namespace
-
-void catch_interrupts() {
-  std::signal(SIGINT, on_interrupt);
-  std::signal(SIGTERM, on_interrupt);
-}
-
-bool interrupted() {
-  return interrupts > 0;
-}
-
-namespace {
-
 std::string time_left(double seconds) {
   char text[40];
   if (seconds < 120)
@@ -41,6 +28,15 @@ std::string time_left(double seconds) {
 }
 
 }  // namespace
+
+void catch_interrupts() {
+  std::signal(SIGINT, on_interrupt);
+  std::signal(SIGTERM, on_interrupt);
+}
+
+bool interrupted() {
+  return interrupts > 0;
+}
 
 void Progress::step(int done, int total) {
   const auto now = Clock::now();

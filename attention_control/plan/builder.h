@@ -38,8 +38,8 @@ struct RunShape {
   int64_t pictures = 1;           // rows of each lane
   int64_t height = 0, width = 0;  // of the latents
   SourceShape source;
-  std::vector<int> calls =
-      {};  // of the network in each step: two of Heun's solver, none before a picture's noise; empty: one
+  // Of the network in each step: two of Heun's solver, none before a picture's noise. Empty: one in each.
+  std::vector<int> calls = {};
 
   // Of the network in these steps, of those that the run has.
   int64_t calls_in(Steps some) const {

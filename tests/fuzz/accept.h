@@ -2,11 +2,11 @@
 #pragma once
 
 #include <cstdlib>
-#include <filesystem>
 #include <string>
 #include <string_view>
 
 #include "kernels/core/error.h"
+#include "tests/io/temporary.h"
 
 namespace heddle::testing {
 
@@ -27,12 +27,9 @@ inline std::string_view text_of(const uint8_t* data, size_t size) {
 
 // A folder for readers that take paths; its files are written anew for each input.
 inline const std::string& scratch_folder() {
-  static const std::string folder = [] {
-    std::string pattern = (std::filesystem::temp_directory_path() / "heddle-fuzz-XXXXXX").string();
-    if (mkdtemp(pattern.data()) == nullptr) std::abort();
-    return pattern;
-  }();
-  return folder;
+  static const TemporaryFolder folder;
+  static const std::string root = folder.root();
+  return root;
 }
 
 }  // namespace heddle::testing
