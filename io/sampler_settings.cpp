@@ -108,6 +108,8 @@ Params<SamplerSettings> SamplerSettings::params() {
           "classifier-free guidance of LCM and FLUX, away from `negative`; off at 1 and below"),
       opt("guidance_rescale", &S::guidance_rescale, range(0, 1),
           "share of the guided prediction rescaled to the unguided spread"),
+      opt("guidance_interval", &S::guidance_interval, range(0, 1),
+          "shares of the steps from which and before which classifier-free guidance holds; the prompt alone elsewhere"),
       opt("skip_layer_guidance", &S::skip_layer_guidance, "of SD3.5: also away from its answer without some blocks"),
       opt("eta", &S::eta, range(0, 1), "noise DDIM adds in each step, and TCD (its gamma)"),
   };

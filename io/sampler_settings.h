@@ -1,6 +1,8 @@
 // The `sampler:` block of a preset: how to sample, and what it overrides in the checkpoint's scheduler_config.json.
 #pragma once
 
+#include <array>
+
 #include "io/json.h"
 #include "io/params.h"
 
@@ -40,6 +42,7 @@ struct SamplerSettings : SchedulerOverrides {
   std::optional<double> guidance;             // else the family's own; of distilled models the embedded value
   std::optional<double> true_guidance;        // of distilled models: classifier-free guidance beside it
   double guidance_rescale = 0;
+  std::array<double, 2> guidance_interval{0, 1};  // shares of the steps from and before which it holds
   std::optional<SkipLayerSettings> skip_layer_guidance;
   double eta = 0;
   static Params<SamplerSettings> params();

@@ -81,6 +81,22 @@ SkipLayers skip_layers(const SkipLayerSettings& asked, const Preset& preset, Mod
   return out;
 }
 
+// Whole steps, as the guiders of diffusers round a share of them.
+Steps guided_steps(const SamplerSettings& sampler, double scale) {
+  const auto [from, to] = sampler.guidance_interval;
+  if (from == 0 && to == 1) return {};
+  const char* where = "sampler.guidance_interval";
+  if (!(scale > 1))
+    fail(ErrorCode::usage, where, "classifier-free guidance above 1", number_text(scale), "leaving it out");
+  const Steps out{.begin = static_cast<int>(from * *sampler.steps), .end = static_cast<int>(to * *sampler.steps)};
+  if (out.empty()) {
+    fail(ErrorCode::usage, where,
+         "[start, stop] with a whole step of " + std::to_string(*sampler.steps) + " between them",
+         "[" + number_text(from) + ", " + number_text(to) + "]");
+  }
+  return out;
+}
+
 }  // namespace
 
 void fill_defaults(Preset& preset, Model& model) {
@@ -124,8 +140,8 @@ Guidance guidance_of(const Preset& preset, Model& model) {
   if (guided && preset.negative.values.empty())
     fail(ErrorCode::usage, "sampler.true_guidance", "a `negative` to guide away from", "none", "negative: \"\"");
   Guidance out{.scale = distilled ? sampler.true_guidance.value_or(1) : *sampler.guidance,
-               .rescale = sampler.guidance_rescale,
-               .skip = {}};
+               .rescale = sampler.guidance_rescale};
+  out.steps = guided_steps(sampler, out.scale);
   if (sampler.skip_layer_guidance) out.skip = skip_layers(*sampler.skip_layer_guidance, preset, model);
   return out;
 }

@@ -1,9 +1,11 @@
-// Classifier-free guidance (Ho & Salimans 2022) and its rescaling (Lin et al. 2023, section 3.4).
+// Classifier-free guidance (Ho & Salimans 2022), its rescaling (Lin et al. 2023, section 3.4) and its limited interval
+// (Kynkaanniemi et al. 2024).
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
+#include "attention_control/plan/moment.h"
 #include "kernels/core/tensor.h"
 
 namespace heddle {
@@ -21,6 +23,7 @@ struct Guidance {
   double scale = 1;    // of cond - uncond; at 1 and below only the conditional rows are evaluated
   double rescale = 0;  // phi: share of the result brought back to the conditional prediction's deviation
   SkipLayers skip = {};
+  Steps steps = {};  // those that are guided
 };
 
 // What the network says of each branch, [n,C,H,W] each.

@@ -47,6 +47,7 @@ GuidedNetwork::GuidedNetwork(Parts parts, Control& control) : parts_(std::move(p
                                                .group_norms = parts_.network.group_norms(),
                                                .members = parts_.members,
                                                .guided = guided,
+                                               .guided_steps = parts_.guidance.steps,
                                                .steps = parts_.schedule.steps,
                                                .pictures = parts_.pictures,
                                                .height = parts_.height,
@@ -65,8 +66,11 @@ const CompiledPlan* GuidedNetwork::turns() const {
 
 std::vector<Branch> GuidedNetwork::branches_at(int step) const {
   const CompiledPlan* plan = turns();
-  const bool dropped = plan != nullptr && plan->drop_guidance() && step >= plan->drop_guidance()->step;
-  return dropped ? std::vector{plan->drop_guidance()->tail} : branches_;
+  if (plan != nullptr && plan->drop_guidance() && step >= plan->drop_guidance()->step)
+    return {plan->drop_guidance()->tail};
+  std::vector<Branch> out = branches_;
+  if (!parts_.guidance.steps.contains(step)) std::erase(out, Branch::uncond);
+  return out;
 }
 
 Tensor GuidedNetwork::evaluate(const Tensor& x, const Evaluation& at, const Conditioning& conditioning,
@@ -106,7 +110,7 @@ Tensor GuidedNetwork::predict(const Tensor& x, const Evaluation& at) {
   if (turns() != nullptr) {
     for (const auto& hook : turns()->hooks().after_evaluation) hook(control_.captures(), moment, lanes);
   }
-  if (branches.size() == 1) return prediction;  // without guidance, or where it has been dropped
+  if (branches.size() == 1) return prediction;  // without guidance, or where it does not hold
   return guided(prediction, branches, at, without_blocks(rows, at));
 }
 

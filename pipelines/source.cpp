@@ -34,7 +34,7 @@ GuidedNetwork::Parts Generation::source_parts(int64_t rows) {
   };
   return {.network = model_.denoiser(),
           .schedule = *schedule_,
-          .guidance = {.scale = scale, .rescale = guidance_.rescale},
+          .guidance = {.scale = scale, .rescale = guidance_.rescale, .steps = guidance_.steps},
           .cond = told_of(source_text_.cond, cond_),
           .uncond = told_of(source_text_.uncond, uncond_),
           .members = {{"", {.text = source_prompt()}}},

@@ -14,7 +14,7 @@ import yaml
 from diffusers import DDIMScheduler, StableDiffusionPipeline
 
 import tokenizer as tokenizer_files
-from latents import load_vae, normalise, statistics
+from latents import vae_of
 from progress import Average
 from train_unet import build
 from world.scenes import Options
@@ -24,8 +24,7 @@ def assemble(config_file: Path, run: Path, vae_state: Path, untrained: bool = Fa
     config = yaml.safe_load(open(config_file))
     vae_config = yaml.safe_load(open(config_file.parent / config["vae"]))["model"]
     options = Options.of(config["world"])
-    vae = load_vae(vae_state, vae_config)
-    vae = normalise(vae, *statistics(vae, options, run / "statistics.json"))
+    vae = vae_of(vae_state, vae_config, options, run / "statistics.json")
     tokenizer = tokenizer_files.write(run / "tokenizer")
     torch.manual_seed(config["seed"])
     text, unet = build(config, tokenizer)
@@ -58,7 +57,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("config", type=Path)
     parser.add_argument("run", type=Path)
-    parser.add_argument("--vae", type=Path, required=True)
+    parser.add_argument("--vae", type=Path, required=True, help="state.pt of a train_vae.py run, or an exported model's vae folder")
     parser.add_argument("--to", type=Path, required=True)
     parser.add_argument("--untrained", action="store_true")
     args = parser.parse_args()

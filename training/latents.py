@@ -26,6 +26,14 @@ def load_vae(state_file: Path, model_config: dict) -> AutoencoderKL:
     return vae.eval().requires_grad_(False)
 
 
+def vae_of(source: Path, model_config: dict, options: Options, statistics_file: Path) -> AutoencoderKL:
+    """Latents of unit size, from state.pt of a train_vae.py run or from an exported model's vae folder."""
+    if source.is_dir():
+        return finished_vae(source)
+    vae = load_vae(source, model_config).to(memory_format=torch.channels_last)
+    return normalise(vae, *statistics(vae, options, statistics_file))
+
+
 def finished_vae(folder: Path) -> AutoencoderKL:
     """The autoencoder of an exported model, its latents already of unit size."""
     return AutoencoderKL.from_pretrained(folder).eval().requires_grad_(False).to(memory_format=torch.channels_last)

@@ -1,6 +1,6 @@
 """Trains the text encoder and the denoiser together on latents of a finished autoencoder.
 
-    python training/train_unet.py training/configs/emoji-unet.yaml OUT --vae VAE_RUN/state.pt [--deadline HH:MM]
+    python training/train_unet.py training/configs/emoji-unet.yaml OUT --vae VAE_RUN/state.pt [--begin-with MODEL] [--deadline HH:MM]
 
 OUT holds latents, state.pt (resumed when present), log.jsonl and grids. Every batch is a function of (seed, step).
 """
@@ -15,7 +15,7 @@ from diffusers.models.attention_processor import AttnProcessor
 from transformers import CLIPTextConfig, CLIPTextModel
 
 import tokenizer as tokenizer_files
-from latents import load_vae, normalise, prepare, statistics
+from latents import prepare, vae_of
 from loop import train
 from precision import autocast
 from progress import Run, run_options
@@ -27,6 +27,12 @@ def build(config: dict, tokenizer) -> tuple[CLIPTextModel, UNet2DConditionModel]
     text = CLIPTextConfig(vocab_size=len(tokenizer), bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
                           pad_token_id=tokenizer.pad_token_id, **config["text"])
     return CLIPTextModel(text), UNet2DConditionModel(**config["unet"])
+
+
+def load_exported(parts: torch.nn.ModuleDict, folder: Path) -> None:
+    """The weights of a folder that export.py wrote."""
+    parts["text"].load_state_dict(CLIPTextModel.from_pretrained(folder / "text_encoder").state_dict())
+    parts["unet"].load_state_dict(UNet2DConditionModel.from_pretrained(folder / "unet").state_dict())
 
 
 def noised(z, noise, t, alphas) -> tuple[torch.Tensor, torch.Tensor]:
@@ -56,7 +62,8 @@ def draw_samples(run: Run, ids: torch.Tensor, empty: torch.Tensor, noise: torch.
 
 def main() -> None:
     parser = run_options(__doc__.splitlines()[0], 1000)
-    parser.add_argument("--vae", type=Path, required=True, help="state.pt of a train_vae.py run")
+    parser.add_argument("--vae", type=Path, required=True, help="state.pt of a train_vae.py run, or an exported model's vae folder")
+    parser.add_argument("--begin-with", type=Path, metavar="MODEL", help="an exported model whose weights a new run begins with")
     args = parser.parse_args()
     config = yaml.safe_load(args.config.read_text())
     vae_config = yaml.safe_load((args.config.parent / config["vae"]).read_text())["model"]
@@ -66,8 +73,7 @@ def main() -> None:
     torch.manual_seed(config["seed"])
 
     tokenizer = tokenizer_files.write(args.out / "tokenizer")
-    vae = load_vae(args.vae, vae_config).to(memory_format=torch.channels_last)
-    vae = normalise(vae, *statistics(vae, options, args.out / "statistics.json"))
+    vae = vae_of(args.vae, vae_config, options, args.out / "statistics.json")
     z_all, id_all = prepare(args.out, vae, tokenizer, config["seed"], config["pictures"], options, args.workers)
 
     text, unet = build(config, tokenizer)
@@ -75,6 +81,8 @@ def main() -> None:
     unet.set_attn_processor(AttnProcessor())
     text.set_attn_implementation("eager")
     parts = torch.nn.ModuleDict({"text": text, "unet": unet.to(memory_format=torch.channels_last)})
+    if args.begin_with:
+        load_exported(parts, args.begin_with)
     run = Run(parts, config, args)
     alphas = DDIMScheduler(**config["scheduler"]).alphas_cumprod
     empty = tokens(tokenizer, [""])

@@ -33,7 +33,8 @@ struct RunShape {
   std::vector<SiteTokens> tokens;    // of each site, at this size and length of text
   int group_norms = 0;               // how many the network has
   std::vector<Member> members;
-  bool guided = true;             // uncond lanes are evaluated
+  bool guided = true;             // uncond lanes are evaluated,
+  Steps guided_steps = {};        // in these steps
   int steps = 1;                  // of the solver
   int64_t pictures = 1;           // rows of each lane
   int64_t height = 0, width = 0;  // of the latents

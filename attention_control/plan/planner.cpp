@@ -217,7 +217,11 @@ class Planner {
     const auto guided = [&](const Guide& g) { return g.steps.begin < steps.end && steps.begin < g.steps.end; };
     if (pass == Pass::guide && std::ranges::any_of(declared_.hooks.guides, guided)) return {Branch::cond};
     if (declared_.drop_guidance && declared_.drop_guidance->step < steps.end) return {declared_.drop_guidance->tail};
-    return branches_of(declared_);
+    std::vector<Branch> out = branches_of(declared_);
+    const bool guided_throughout =
+        run_.guided_steps.begin <= steps.begin && std::min(steps.end, run_.steps) <= run_.guided_steps.end;
+    if (!guided_throughout) std::erase(out, Branch::uncond);
+    return out;
   }
 
   static std::string phrase(const Edit& edit) { return text_of(edit) + " (" + edit.method + ")"; }
@@ -298,8 +302,10 @@ bool CompiledPlan::guides_at(int step) const {
 }
 
 std::vector<Branch> CompiledPlan::branches_at(int step) const {
-  const bool dropped = drop_guidance_ && drop_guidance_->step <= step;
-  return dropped ? std::vector{drop_guidance_->tail} : branches_of(run_, predictions_);
+  if (drop_guidance_ && drop_guidance_->step <= step) return {drop_guidance_->tail};
+  std::vector<Branch> out = branches_of(run_, predictions_);
+  if (!run_.guided_steps.contains(step)) std::erase(out, Branch::uncond);
+  return out;
 }
 
 bool CompiledPlan::stores_at(int step) const {
@@ -369,6 +375,20 @@ void check_dropped(const PlanBuilder& declared) {
   }
 }
 
+// What one step keeps, another reads: both have to evaluate the same branches, but where guidance is dropped for good.
+void check_interval(const PlanBuilder& declared) {
+  const RunShape& run = declared.run();
+  if (!run.guided || (run.guided_steps.begin == 0 && run.guided_steps.end >= run.steps)) return;
+  const auto kept =
+      std::ranges::find_if(declared.edits(), [](const Edit& edit) { return std::holds_alternative<Reuse>(edit.verb); });
+  if (kept == declared.edits().end()) return;
+  fail(ErrorCode::usage, "sampler.guidance_interval",
+       "guidance in all steps for " + kept->method + ", which reuses results of earlier ones",
+       "guidance in steps " + std::to_string(run.guided_steps.begin) + " to " +
+           std::to_string(std::min(run.guided_steps.end, run.steps) - 1) + " of " + std::to_string(run.steps),
+       "one of the two");
+}
+
 }  // namespace
 
 CompiledPlan compile(const PlanBuilder& declared) {
@@ -378,6 +398,7 @@ CompiledPlan compile(const PlanBuilder& declared) {
   plan.run_ = declared.run();
   Planner(declared, plan.sections_, plan.layers_)();
   check_dropped(declared);
+  check_interval(declared);
   for (size_t i = 0; i < plan.sections_.size(); ++i)
     plan.by_site_[{plan.sections_[i].site, static_cast<int>(plan.sections_[i].pass)}].push_back(i);
   for (size_t i = 0; i < plan.layers_.size(); ++i)

@@ -315,6 +315,30 @@ TEST(Planner, BranchesThatAnEvaluationLacksAreNotRead) {
   EXPECT_EQ(refusal({reads, drop(8, Branch::cond)}), "composed");
   EXPECT_NE(refusal({reads, drop(7, Branch::cond)}), "composed");
   EXPECT_NE(refusal({reads, drop(7, Branch::uncond)}), "composed");  // the reader is gone by then
+  const auto guided_in = [](Steps steps) {
+    RunShape run = small_run();
+    run.guided_steps = steps;
+    return run;
+  };
+  EXPECT_EQ(refusal({reads}, guided_in({4, 8})), "composed");
+  EXPECT_NE(refusal({reads}, guided_in({5, 8})), "composed");
+  EXPECT_NE(refusal({reads}, guided_in({4, 7})), "composed");
+}
+
+TEST(Planner, WhatIsReusedNeedsTheSameBranchesInAllSteps) {
+  RunShape run = small_run();
+  run.guided_steps = {.begin = 2, .end = 9};
+  const Declaration gate{"gate", "p.yaml:3", "", [](PlanBuilder& plan) {
+                           site_at(plan, 1).during({0, 1}).declare(Keep{.slot = "x", .text = {}});
+                           site_at(plan, 1).during({1}).declare(Reuse{.slot = "x", .absorbs = {}});
+                         }};
+  EXPECT_EQ(refusal({gate}), "composed");
+  EXPECT_EQ(
+      refusal({gate}, run),
+      "[sampler.guidance_interval] wanted guidance in all steps for gate, which reuses results of earlier ones; got "
+      "guidance in steps 2 to 8 of 10; try one of the two");
+  run.guided_steps = {.begin = 0, .end = 10};
+  EXPECT_EQ(refusal({gate}, run), "composed");
 }
 
 TEST(Planner, EditsOfABranchThatGuidanceDroppedAreRefused) {

@@ -31,7 +31,7 @@ size: [1024, 768]
 seed: 9007199254740993
 rng: torch-cuda
 images: 2
-sampler: {name: dpmpp_2m_sde, steps: 30, guidance: 5, guidance_rescale: 0.7, eta: 0.5, use_karras_sigmas: true,
+sampler: {name: dpmpp_2m_sde, steps: 30, guidance: 5, guidance_rescale: 0.7, guidance_interval: [0.1, 0.8], eta: 0.5, use_karras_sigmas: true,
           timestep_spacing: trailing, beta_start: 0.00085, trained_betas: [0.1, 0.2], disable_corrector: [0, 1],
           true_guidance: 1.5, skip_layer_guidance: {layers: [7, 8], scale: 3}}
 source: {image: in.jpg, mask: mask.png, strength: 0.6}
@@ -59,6 +59,7 @@ TEST(Preset, EveryKeyBinds) {
   EXPECT_EQ(p.sampler.name, "dpmpp_2m_sde");
   EXPECT_EQ(p.sampler.steps, 30);
   EXPECT_EQ(p.sampler.guidance_rescale, 0.7);
+  EXPECT_EQ(p.sampler.guidance_interval, (std::array{0.1, 0.8}));
   EXPECT_EQ(p.source->strength, 0.6);
   EXPECT_EQ(p.text.clip_skip, 1);
   EXPECT_EQ(p.text.max_sequence_length, 128);

@@ -22,10 +22,12 @@ class Counting final : public Denoiser {
   Tensor operator()(const Tensor& sample, const Tensor& timesteps, const Conditioning& conditioning,
                     AttentionContext& context) const override {
     ++count;
+    rows += sample.dim(0);
     skipping += conditioning.skip_blocks.empty() ? 0 : 1;
     return network_(sample, timesteps, conditioning, context);
   }
   mutable int count = 0, skipping = 0;
+  mutable int64_t rows = 0;
 
  private:
   const Denoiser& network_;
@@ -81,6 +83,22 @@ TEST(GuidedNetwork, SkipLayerGuidanceEndsWithGuidance) {
   for (int i = 0; i < steps; ++i) evaluations.push_back(run.step(i));
   EXPECT_EQ(evaluations, (std::vector<int>{1, 2, 2, 1, 1, 1, 1, 1}));  // `start` itself is left out
   EXPECT_EQ(run.network.skipping, 2);
+}
+
+// Outside its interval the prompt is evaluated alone, and what methods add beside guidance goes on.
+TEST(GuidedNetwork, GuidanceHoldsInItsInterval) {
+  const auto rows = [](const std::string& method) {
+    CountedRun run(method, {.scale = 5, .steps = {.begin = 2, .end = 5}});
+    std::vector<int64_t> out;
+    for (int i = 0; i < steps; ++i) {
+      run.network.rows = 0;
+      run.step(i);
+      out.push_back(run.network.rows / pictures);
+    }
+    return out;
+  };
+  EXPECT_EQ(rows(""), (std::vector<int64_t>{1, 1, 2, 2, 2, 1, 1, 1}));
+  EXPECT_EQ(rows("perturbed_attention: {scale: 3}"), (std::vector<int64_t>{2, 2, 3, 3, 3, 2, 2, 2}));
 }
 
 // T-GATE keeps self-attention for the steps to the gate and cross-attention for those behind it.

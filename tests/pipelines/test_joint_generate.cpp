@@ -65,6 +65,14 @@ TEST(JointGenerate, RefusesWhatTheFamilyHasNoUseFor) {
   EXPECT_EQ(code_of("flux", "sampler: {skip_layer_guidance: {layers: [0]}}\n"), ErrorCode::usage);
   EXPECT_EQ(code_of("sd3", "sampler: {skip_layer_guidance: {layers: [3]}}\n"), ErrorCode::usage);
   EXPECT_EQ(code_of("sd3", "sampler: {guidance: 1, skip_layer_guidance: {layers: [0]}}\n"), ErrorCode::usage);
+  EXPECT_EQ(code_of("sd3", "sampler: {guidance: 1, guidance_interval: [0, 0.5]}\n"), ErrorCode::usage);
+  EXPECT_EQ(code_of("flux", "sampler: {guidance_interval: [0, 0.5]}\n"), ErrorCode::usage);
+  EXPECT_EQ(code_of("sd3", "sampler: {steps: 4, guidance_interval: [0.3, 0.4]}\n"), ErrorCode::usage);
+  EXPECT_EQ(code_of("sd3", "sampler: {steps: 4, guidance_interval: [0.8, 0.2]}\n"), ErrorCode::usage);
+  EXPECT_EQ(
+      code_of("sd3",
+              "sampler: {steps: 4, guidance_interval: [0, 0.5]}\nattention: [tgate: {gate_step: 2, text: freeze}]\n"),
+      ErrorCode::usage);
   EXPECT_EQ(code_of("flux", "sampler: {name: ddim}\n"), ErrorCode::usage);
   EXPECT_EQ(code_of("flux", "noise: " + testing::joint_root + "noise.safetensors\n"), ErrorCode::input);
   EXPECT_EQ(code_of("flux", "size: [18, 16]\n"), ErrorCode::usage);
