@@ -54,10 +54,13 @@ Params<LocalBlendSettings> LocalBlendSettings::params() {
   using S = LocalBlendSettings;
   return {
       need("words", &S::words, "what may change: words of the source, then of each target"),
-      opt("threshold", &S::threshold, range(0, 1), "share of a map's peak above which a place may change"),
+      opt("threshold", &S::threshold, range(0, 1), "share of a map above which a place may change"),
+      opt("share_of", &S::share_of,
+          "the thresholds are shares of a map's peak, or of its range from least to peak, which parts flat maps "
+          "better"),
       opt("start", &S::start, range(0, 1), "share of steps before the first blend"),
       opt("exclude_words", &S::exclude_words, "what must not change: words of the source, then of each target"),
-      opt("exclude_threshold", &S::exclude_threshold, range(0, 1), "share of a map's peak above which a place is kept"),
+      opt("exclude_threshold", &S::exclude_threshold, range(0, 1), "share of a map above which a place is kept"),
       opt("store", &S::store, "maps of the target after its edit, as the official code, or before it"),
       opt("resolution", &S::resolution, range(1, 1024), "side of the maps that are read; nearest to 16 if not given")};
 }
@@ -130,8 +133,9 @@ Grid LocalBlend::region(const Sums& sums, int member, int64_t picture, double th
   Grid map{map_height_, map_width_, sums.at({member, picture})};
   if (grown) map = grow(map);
   Grid out = resize_nearest(map, height_, width_);
-  const float peak = std::ranges::max(out.values);
-  for (float& v : out.values) v = v / peak > static_cast<float>(threshold) ? 1.0f : 0.0f;
+  const auto [least, peak] = std::ranges::minmax(out.values);
+  const float floor = settings_.share_of == MapShare::range ? least : 0;
+  for (float& v : out.values) v = (v - floor) / (peak - floor) > static_cast<float>(threshold) ? 1.0f : 0.0f;
   return out;
 }
 

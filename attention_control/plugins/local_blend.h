@@ -19,10 +19,19 @@ struct ParamWords<StoredMaps> {
   static constexpr std::array words{"after", "before"};
 };
 
+// What a threshold is a share of: the map's peak, as the official code has it, or what lies between its least and peak.
+// Words of joint attention look everywhere a little, so that half of the peak may be the whole picture.
+enum class MapShare : uint8_t { peak, range };
+template <>
+struct ParamWords<MapShare> {
+  static constexpr std::array words{"peak", "range"};
+};
+
 struct LocalBlendSettings {
   std::vector<TokenWords> words, exclude_words;  // entry i belongs to member i
   double threshold = 0.3, exclude_threshold = 0.3, start = 0;
   StoredMaps store = StoredMaps::after;
+  MapShare share_of = MapShare::peak;
   std::optional<int> resolution;
   static Params<LocalBlendSettings> params();
 };

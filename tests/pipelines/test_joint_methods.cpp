@@ -85,6 +85,22 @@ TEST(JointMethods, SourceIsUntouched) {
   }
 }
 
+// Words of joint attention look everywhere a little: as a share of the range the same threshold keeps more of the
+// source.
+TEST(JointMethods, BlendsMayPartMapsByTheirRange) {
+  for (const std::string& model : models) {
+    const auto kept = [&](const std::string& share) {
+      const RunResult both =
+          with(model, p2p + ", local_blend: {words: [cat, dog], threshold: 0.6, share_of: " + share + "}}");
+      const std::vector<float> source = row(both, 0), target = row(both, 1);
+      int equal = 0;
+      for (size_t i = 0; i < source.size(); ++i) equal += source[i] == target[i] ? 1 : 0;
+      return equal;
+    };
+    EXPECT_GT(kept("range"), kept("peak")) << model;
+  }
+}
+
 TEST(JointMethods, EqualPromptsGiveEqualPictures) {
   const std::string same = "source_prompt: a red cat, target_prompt: a red cat, self_replace: 1";
   for (const std::string& model : models) {
