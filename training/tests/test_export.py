@@ -9,6 +9,7 @@ import pytest
 import torch
 import yaml
 from diffusers import StableDiffusionPipeline
+from safetensors.torch import load_file
 
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = ROOT.parent / "models" / "emoji-unet"
@@ -55,6 +56,17 @@ def test_a_run_becomes_a_folder_that_diffusers_samples_from(trained):
 
 def test_the_folder_says_how_heddle_is_to_sample(trained):
     assert json.loads((trained / "model" / "heddle.json").read_text()) == {"sampler": {"steps": 30, "guidance": 3}}
+
+
+def test_a_run_may_begin_with_an_exported_model(trained):
+    config = yaml.safe_load((trained / "unet.yaml").read_text())
+    (trained / "still.yaml").write_text(yaml.safe_dump({**config, "learning_rate": 0.0, "seed": 99}))
+    model = trained / "model"
+    run(ROOT / "train_unet.py", trained / "still.yaml", trained / "still", "--vae", model / "vae", "--begin-with", model)
+    run(ROOT / "export.py", trained / "still.yaml", trained / "still", "--vae", model / "vae", "--to", trained / "again")
+    for part in ("text_encoder/model", "unet/diffusion_pytorch_model", "vae/diffusion_pytorch_model"):
+        before, after = (load_file(folder / f"{part}.safetensors") for folder in (model, trained / "again"))
+        assert before.keys() == after.keys() and all(before[name].equal(after[name]) for name in before), part
 
 
 def test_exported_latents_have_unit_size(trained):
