@@ -105,6 +105,10 @@ std::string explain_text(const CompiledPlan& plan) {
   if (plan.drop_guidance())
     text += "; guidance dropped from step " + std::to_string(plan.drop_guidance()->step) + " on (" +
             name_of(plan.drop_guidance()->tail) + " alone)";
+  const RunShape& run = plan.run();
+  const Steps guided{.begin = run.guided_steps.begin, .end = std::min(run.guided_steps.end, run.steps)};
+  if (run.guided && guided != Steps{.begin = 0, .end = run.steps})
+    text += "; guidance in " + steps_text(guided, Pass::denoise) + " alone";
   return text + "\n";
 }
 

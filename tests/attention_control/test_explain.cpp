@@ -222,5 +222,11 @@ TEST(Explain, TotalsOfAGuidedRun) {
             "1 of 4 sites planned; latents guided in 1 step; guidance dropped from step 6 on (cond alone)\n");
 }
 
+TEST(Explain, SaysWhereGuidanceHolds) {
+  RunShape run = one_prompt();
+  run.guided_steps = {.begin = 2, .end = 9};
+  EXPECT_EQ(explain_text(compile(PlanBuilder(run))), "0 of 4 sites planned; guidance in steps 2-8 alone\n");
+}
+
 }  // namespace
 }  // namespace heddle
