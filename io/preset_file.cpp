@@ -40,8 +40,8 @@ void check_source(const Preset& preset, const YamlNode& root) {
   if (!preset.source) fail_at(root, "task", "source: {image: ...} with this task", "none");
   const bool has_mask = !preset.source->mask.empty();
   if (preset.task == Task::inpaint && !has_mask) fail_at(root, "source", "a mask with task inpaint", "none");
-  if (preset.task != Task::inpaint && has_mask)
-    fail_at(root, "source", "no mask with this task", "one", "task: inpaint");
+  if (preset.task == Task::image_to_image && has_mask)
+    fail_at(root, "source", "no mask with this task", "one", "task: inpaint or edit");
   if (preset.inversion && preset.task != Task::edit)
     fail_at(root, "inversion", "no inversion but with task edit", "one", "task: edit");
   if (preset.task == Task::edit && preset.source->strength)

@@ -51,7 +51,7 @@ struct ParamType<AttentionEntry> : PlainParam {
 Params<SourceImage> SourceImage::params() {
   return {
       need("image", &SourceImage::image, "the picture to begin from: JPEG, PNG or WebP"),
-      opt("mask", &SourceImage::mask, "for inpaint: white is painted anew, black is kept"),
+      opt("mask", &SourceImage::mask, "for inpaint, and for edit where wished: white is painted anew, black is kept"),
       opt("prompt", &SourceImage::prompt, "for edit: what the picture shows; a method's source prompt if not given"),
       opt("strength", &SourceImage::strength, range(0, 1),
           "how far from the picture: 0 keeps it; without it 0.8, inpaint 1, SD3 and FLUX 0.6")};
@@ -154,7 +154,8 @@ Params<Preset> Preset::params() {
       opt("text_encoder", &P::text_encoder, "a component folder or a file, in place of the model's own"),
       opt("text_encoder_2", &P::text_encoder_2, "a component folder or a file, in place of the model's own"),
       opt("text_encoder_3", &P::text_encoder_3, "a component folder or a file, in place of the model's own"),
-      opt("lora", &P::lora, "adaptations (LoRA, LoHa, LoKr, whole differences) laid over the model's weights, in order"),
+      opt("lora", &P::lora,
+          "adaptations (LoRA, LoHa, LoKr, whole differences) laid over the model's weights, in order"),
       opt("embeddings", &P::embeddings, "words that CLIP's text encoders learned by textual inversion"),
       opt("task", &P::task, "what to do"),
       opt("prompt", &P::prompt, "what the picture shows; a list makes one picture for each"),

@@ -31,8 +31,9 @@ void Generation::check_edit() const {
 // the first alone is the source.
 void Generation::prepare_edit() {
   AttentionContext context;
-  const Tensor picture = read_source(*preset_.source, path_, *preset_.size).picture;
-  const Tensor clean = model_.vae().to_denoiser(model_.vae().encode(picture, context).mean);
+  const SourcePicture source = read_source(*preset_.source, path_, *preset_.size);
+  const Tensor clean = model_.vae().to_denoiser(model_.vae().encode(source.picture, context).mean);
+  if (source.mask.defined()) mask_ = rows_of(latent_mask(source.mask, latent_shape_[2], latent_shape_[3]), pictures_);
   const InversionSettings& settings = *preset_.inversion;
   if (edits_by(InversionMethod::flow_edit)) {
     start_ = rows_of(clean, pictures_);

@@ -36,9 +36,10 @@ void Generation::check_task() const {
     fail(ErrorCode::usage, "source", needs_source ? "a picture for this task" : "none for task generate",
          needs_source ? "none" : "one");
   }
-  if ((preset_.task == Task::inpaint) != (preset_.source && !preset_.source->mask.empty())) {
-    fail(ErrorCode::usage, "source.mask", "a mask for task inpaint, and only there",
-         preset_.task == Task::inpaint ? "none" : "one");
+  const bool has_mask = preset_.source && !preset_.source->mask.empty();
+  if (preset_.task != Task::edit && has_mask != (preset_.task == Task::inpaint)) {
+    fail(ErrorCode::usage, "source.mask", "a mask for task inpaint, perhaps for edit, and only there",
+         has_mask ? "one" : "none");
   }
   const int64_t channels = model_.traits().in_channels, latents = model_.vae().config().latent_channels;
   const bool extra = channels == 2 * latents + 1;

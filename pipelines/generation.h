@@ -59,6 +59,7 @@ class Generation {
   std::vector<Tensor> loaded();
   Tensor encode_picture(const Tensor& picture);
   Tensor posterior(const Tensor& picture);
+  Tensor kept_state(int index) const;
   Tensor with_kept(const Tensor& x, int index) const;
   Tensor standard_normals(const Shape& shape);
   Tensor noise_of_step(const Shape& shape);
@@ -83,7 +84,7 @@ class Generation {
   int begin_ = 0;
   bool picks_by_strength_ = false;  // the schedule begins where the picture's noise does
   Tensor start_, noise_;            // [n,C,h,w]: the state before the first evaluation, and what is random in it
-  Tensor source_, mask_;            // clean latents and latent mask of inpainting without extra channels
+  Tensor source_, mask_;            // clean latents of inpainting without extra channels, latent mask of all tasks
   std::vector<Tensor> trajectory_;  // of task edit: the source's state before each evaluation, and the clean one
   bool extra_channels_ = false;     // the network sees mask and masked picture itself
   std::optional<LatentPreview> preview_;

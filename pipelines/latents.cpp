@@ -90,10 +90,18 @@ void Generation::prepare_latents() {
   if (extra) network_->set_extra_channels(concat({mask_, masked}, 1));
 }
 
-// What inpainting keeps is the source itself, noised to the level that follows evaluation `index`.
-Tensor Generation::with_kept(const Tensor& x, int index) const {
+// The source itself at the level that follows evaluation `index`: inpainting's is noised, an edit's was inverted, and
+// FlowEdit's state is a clean picture at every level.
+Tensor Generation::kept_state(int index) const {
+  if (edits_by(InversionMethod::flow_edit)) return start_;
+  if (preset_.task == Task::edit) return rows_of(trajectory_[static_cast<size_t>(index) + 1], pictures_);
   const bool last = index + 1 == static_cast<int>(schedule_->evaluations.size());
-  const Tensor kept = last ? source_ : add_noise(*schedule_, source_, noise_, index + 1);
+  return last ? source_ : add_noise(*schedule_, source_, noise_, index + 1);
+}
+
+// Under the black of the mask.
+Tensor Generation::with_kept(const Tensor& x, int index) const {
+  const Tensor kept = kept_state(index);
   return add(multiply(mask_, x), multiply(add_constant(scale(mask_, -1), 1), kept));
 }
 

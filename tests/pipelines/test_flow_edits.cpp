@@ -1,12 +1,14 @@
 // Edits of a picture by SD3 and FLUX: RF-Edit on its solvers, RF-Inversion and FlowEdit against transcriptions
 // (fixtures by tools/fixtures/flow_edits.py); what is stored, what comes back, what is refused.
 #include "io/json.h"
+#include "io/png.h"
 #include "io/safetensors.h"
 #include "kernels/ops/view.h"
 #include "tests/pipelines/joint_run.h"
 #include "tests/pipelines/parity_cases.h"
 #include "tests/support/compare.h"
 #include "tests/support/refusal.h"
+#include "unet_dit/flux_tokens.h"
 
 namespace heddle {
 namespace {
@@ -46,6 +48,31 @@ Tensor latents(const std::string& model, const std::string& lines, const std::ve
 Tensor clean_of(const std::string& saved) {
   const Tensor states = read_safetensors(saved).at("trajectory");
   return slice(states, 0, states.dim(0) - 1, states.dim(0));
+}
+
+// Under the black of a mask the picture's own latents stay to the bit, whatever edits it; a white mask is none.
+TEST(FlowEdits, KeepWhatTheMaskKeeps) {
+  const std::string saved = scratch("masked.safetensors"), white = scratch("white.png");
+  write_png(white, {.width = 24, .height = 16, .channels = 1, .pixels = std::vector<uint8_t>(24 * 16, 255)}, {});
+  for (const std::string model : {"sd3", "flux"}) {
+    latents(model, "sampler: {name: rf2, steps: 2}\ninversion: {save: " + saved + "}\n");
+    const std::vector<float> clean = clean_of(saved).to_vector();
+    for (const std::string editor :
+         {"sampler: {name: rf2, steps: 3, guidance: 2}\nattention: [rf_edit: {inject_steps: 1}]\n",
+          "sampler: {name: euler, steps: 3, guidance: 2}\ninversion: {method: rf_inversion}\n",
+          "sampler: {name: euler, steps: 3, guidance: 2}\ninversion: {method: flow_edit, flow_edit: {n_max: 2}}\n"}) {
+      const auto masked = [&](const std::string& mask) {
+        const Tensor result = latents(model, editor, {"source.mask=" + mask});
+        return (model == "flux" ? unpack_latents(result, 8, 12) : result).to_vector();
+      };
+      const std::vector<float> kept = masked(testing::joint_root + "mask.png");
+      size_t equal = 0;
+      for (size_t i = 0; i < kept.size(); ++i) equal += kept[i] == clean[i] ? 1 : 0;
+      EXPECT_GT(equal, kept.size() / 2) << model << " " << editor;
+      EXPECT_LT(equal, kept.size() * 9 / 10) << model << " " << editor;
+      EXPECT_EQ(masked(white), masked("")) << model << " " << editor;
+    }
+  }
 }
 
 TEST(FlowEdits, NoInjectedStepsAreInversionAndSamplingAlone) {
@@ -161,8 +188,9 @@ TEST(FlowEdits, WhatIsLeftOpenIsTheEditorsOwn) {
   EXPECT_EQ(preset.inversion->flow_edit->n_max, 24);
 }
 
-std::string refusal(const std::string& model, const std::string& lines) {
-  return testing::refusal_of([&] { latents(model, lines); }, "composed");
+std::string refusal(const std::string& model, const std::string& lines,
+                    const std::vector<std::string>& overrides = {}) {
+  return testing::refusal_of([&] { latents(model, lines, overrides); }, "composed");
 }
 
 TEST(FlowEdits, RefusesWhatDoesNotGoTogether) {
@@ -176,6 +204,9 @@ TEST(FlowEdits, RefusesWhatDoesNotGoTogether) {
   names(inversion("method: flow_edit, flow_edit: {n_max: 4}"), "[inversion.flow_edit.n_max] wanted 1 to 3; got 4");
   names(inversion("method: flow_edit, flow_edit: {n_max: 2, n_min: 3}"), "[inversion.flow_edit.n_min] wanted 0 to 2");
   names(inversion("method: flow_edit, flow_edit: {n_avg: 0}"), "n_avg] wanted a whole number, 1 to 1000");
+  names(refusal("sd3", few + "inversion: {method: flow_edit, flow_edit: {n_max: 2, n_min: 1}}\n",
+                {"source.mask=" + testing::joint_root + "mask.png"}),
+        "[source.mask] wanted n_min: 0");
   names(inversion("method: flow_edit, save: x.safetensors"), "[inversion.save]");
   names(inversion("method: flow_edit, rf_inversion: {}"), "[inversion.rf_inversion]");
   names(inversion("method: solver, flow_edit: {n_max: 2}"), "[inversion.flow_edit]");
