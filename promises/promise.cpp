@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <filesystem>
@@ -38,21 +39,46 @@ YamlNode laid_over(const YamlNode& base, const YamlNode& over) {
   return out;
 }
 
-// A picture on disk for as long as a promise is measured: runs read sources from files.
-class SourceFile {
- public:
-  SourceFile() : path_((fs::temp_directory_path() / ("heddle-source-" + std::to_string(getpid()) + ".png")).string()) {}
-  SourceFile(const SourceFile&) = delete;
-  SourceFile& operator=(const SourceFile&) = delete;
-  ~SourceFile() {
-    std::error_code ignored;
-    fs::remove(path_, ignored);
+// As a user would select what is to be edited. White everywhere where the judge sees nothing.
+Image selection(const JudgedPicture& seen) {
+  const int width = seen.image.width, height = seen.image.height;
+  Image out{.width = width, .height = height, .channels = 1};
+  const uint8_t elsewhere = seen.verdict.objects.empty() ? 255 : 0;
+  out.pixels.resize(static_cast<size_t>(width) * static_cast<size_t>(height), elsewhere);
+  constexpr double margin = 8;
+  for (int y = 0; y < height; ++y) {
+    for (int x = 0; x < width; ++x) {
+      const bool inside = std::ranges::any_of(seen.verdict.objects, [&](const SeenObject& object) {
+        const auto& [x0, y0, x1, y1] = object.box;
+        return x >= x0 - margin && x < x1 + margin && y >= y0 - margin && y < y1 + margin;
+      });
+      if (inside) out.pixels[static_cast<size_t>(y) * static_cast<size_t>(width) + static_cast<size_t>(x)] = 255;
+    }
   }
-  const std::string& path() const { return path_; }
-  void hold(const Image& picture) const { write_png(path_, picture, {}); }
+  return out;
+}
+
+// A picture and its mask on disk for as long as a promise is measured: runs read sources from files.
+class HeldSource {
+ public:
+  HeldSource() : files_{.picture = temporary("source"), .mask = temporary("mask")} {}
+  HeldSource(const HeldSource&) = delete;
+  HeldSource& operator=(const HeldSource&) = delete;
+  ~HeldSource() {
+    std::error_code ignored;
+    for (const std::string& path : {files_.picture, files_.mask}) fs::remove(path, ignored);
+  }
+  const SourceFiles& files() const { return files_; }
+  void hold(const JudgedPicture& seen) const {
+    write_png(files_.picture, seen.image, {});
+    write_png(files_.mask, selection(seen), {});
+  }
 
  private:
-  std::string path_;
+  static std::string temporary(const std::string& what) {
+    return (fs::temp_directory_path() / ("heddle-" + what + "-" + std::to_string(getpid()) + ".png")).string();
+  }
+  SourceFiles files_;
 };
 
 class PairedRuns {
@@ -85,11 +111,11 @@ class PairedRuns {
   Judge judge_;
   std::map<std::string, std::unique_ptr<Model>> models_;  // by model_key
   std::vector<const Metric*> metrics_;
-  SourceFile source_;
+  HeldSource source_;
 };
 
 Preset PairedRuns::preset_of(const Case& wanted, const std::optional<YamlNode>& over) const {
-  const YamlNode tree = case_preset(spec_, over, wanted, spec_.source ? source_.path() : "");
+  const YamlNode tree = case_preset(spec_, over, wanted, spec_.source ? std::optional(source_.files()) : std::nullopt);
   return preset_from_yaml(tree, {.methods = method_names()});
 }
 
@@ -146,7 +172,7 @@ Pair PairedRuns::pair_of(const CaseGroup& group, int index, double& judge_second
   Pair pair{.wanted = draw_case(world_, group, index)};
   if (spec_.source) {
     pair.source = run(preset_of(pair.wanted, spec_.source), judge_seconds);
-    source_.hold(pair.source->result().image);
+    source_.hold(pair.source->result());
   }
   pair.plain = run(preset_of(pair.wanted, spec_.plain), judge_seconds);
   if (spec_.method) pair.method = run(preset_of(pair.wanted, spec_.method), judge_seconds);
@@ -175,9 +201,12 @@ GroupResult PairedRuns::measure(const CaseGroup& group, int& done, int total) {
 }  // namespace
 
 YamlNode case_preset(const PromiseSpec& spec, const std::optional<YamlNode>& over, const Case& wanted,
-                     const std::string& source) {
+                     const std::optional<SourceFiles>& source) {
   auto words = case_words(wanted);
-  if (!source.empty()) words["source"] = YamlNode::words(source);
+  if (source) {
+    words["source"] = YamlNode::words(source->picture);
+    words["mask"] = YamlNode::words(source->mask);
+  }
   return with_words(over ? laid_over(spec.preset, *over) : spec.preset, words);
 }
 

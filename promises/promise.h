@@ -38,10 +38,16 @@ struct PromiseSpec {
   static PromiseSpec read(const std::string& path);
 };
 
-// The preset of one run of a case: `over` laid over the spec's, map by map, and words replaced. `source`: the path that
-// $source stands for; empty where the spec has none. Error(usage) for a word that the case does not have.
+// The files that $source and $mask stand for.
+struct SourceFiles {
+  std::string picture;
+  std::string mask;  // white where the judge sees objects in it, a latent cell of 8 pixels further on each side
+};
+
+// The preset of one run of a case: `over` laid over the spec's, map by map, and words replaced. `source`: of a spec
+// that has one. Error(usage) for a word that the case does not have.
 YamlNode case_preset(const PromiseSpec& spec, const std::optional<YamlNode>& over, const Case& wanted,
-                     const std::string& source);
+                     const std::optional<SourceFiles>& source);
 
 // The names of the promises that ship, and the file of one; `name` may be a path.
 std::vector<std::string> promise_names();

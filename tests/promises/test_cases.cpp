@@ -136,7 +136,8 @@ TEST(Promises, ThatShipMakePresets) {
       for (int i = 0; i < 5; ++i) {
         const Case wanted = draw_case(world(), group, i);
         for (const auto& over : {spec.source, spec.plain, spec.method}) {
-          const YamlNode node = case_preset(spec, over, wanted, spec.source ? "source.png" : "");
+          const YamlNode node = case_preset(
+              spec, over, wanted, spec.source ? std::optional(SourceFiles{"source.png", "mask.png"}) : std::nullopt);
           if (node.find("prompt") == nullptr && node.find("attention") == nullptr) continue;
           const Preset preset = preset_from_yaml(node, {.methods = method_names()});
           for (const AttentionEntry& entry : preset.attention) make_method(entry.name, entry.settings);

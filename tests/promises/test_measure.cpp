@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "io/image.h"
 #include "promises/promise.h"
 
 namespace heddle {
@@ -25,10 +26,15 @@ std::string written(const std::string& plain) {
                          "plain: "
                       << plain
                       << "\n"
-                         "method: {task: edit, source: {image: $source, prompt: $prompt},"
+                         "method: {task: edit, source: {image: $source, mask: $mask, prompt: $prompt},"
                          " inversion: {method: fixed_point, iterations: 5}}\n"
                          "metrics: [change_outside, background_psnr]\n";
   return path;
+}
+
+std::string temporary(const std::string& what) {
+  const std::string name = "heddle-" + what + "-" + std::to_string(getpid()) + ".png";
+  return (std::filesystem::temp_directory_path() / name).string();
 }
 
 TEST(Measure, PlainRunsHaveTheirOwnSettings) {
@@ -36,6 +42,26 @@ TEST(Measure, PlainRunsHaveTheirOwnSettings) {
   PromiseEvents events;
   events.on_pair = [&](const Pair& pair, int, int) {
     EXPECT_EQ(pair.plain.result().image.pixels, pair.source->result().image.pixels) << "which are the source's here";
+  };
+  measure_promise(PromiseSpec::read(path), path, {.pairs = 1}, events);
+  std::filesystem::remove(path);
+}
+
+TEST(Measure, MasksSelectWhatTheJudgeSees) {
+  const std::string path = written("{}"), mask = temporary("mask");
+  PromiseEvents events;
+  events.on_pair = [&](const Pair& pair, int, int) {
+    const std::vector<SeenObject>& seen = pair.source->result().verdict.objects;
+    ASSERT_EQ(seen.size(), 1u);
+    const Image image = read_image(mask, Channels::grey);
+    ASSERT_EQ(image.pixels.size(), 128u * 128u);
+    const auto at = [&](double x, double y) {
+      return image.pixels[static_cast<size_t>(y) * 128 + static_cast<size_t>(x)];
+    };
+    const auto& [x0, y0, x1, y1] = seen[0].box;
+    EXPECT_EQ(at((x0 + x1) / 2, (y0 + y1) / 2), 255);
+    EXPECT_EQ(at(x0 > 64 ? x0 - 6 : x1 + 6, (y0 + y1) / 2), 255) << "a cell further";
+    EXPECT_EQ(at(x0 > 128 - x1 ? 0 : 127, y0 > 128 - y1 ? 0 : 127), 0) << "the corner that is farthest";
   };
   measure_promise(PromiseSpec::read(path), path, {.pairs = 1}, events);
   std::filesystem::remove(path);
@@ -74,8 +100,7 @@ TEST(Measure, BothRunsBeginFromTheSourcesPicture) {
     EXPECT_EQ(result.groups[0].metrics[m].method, std::vector<double>{method[m]});
     EXPECT_NE(plain[m], method[m]);
   }
-  const std::string left = "heddle-source-" + std::to_string(getpid()) + ".png";
-  EXPECT_FALSE(std::filesystem::exists(std::filesystem::temp_directory_path() / left));
+  for (const char* left : {"source", "mask"}) EXPECT_FALSE(std::filesystem::exists(temporary(left)));
   std::filesystem::remove(path);
 }
 
