@@ -65,11 +65,13 @@ const CompiledPlan* GuidedNetwork::turns() const {
 }
 
 std::vector<Branch> GuidedNetwork::branches_at(int step) const {
-  const CompiledPlan* plan = turns();
-  if (plan != nullptr && plan->drop_guidance() && step >= plan->drop_guidance()->step)
-    return {plan->drop_guidance()->tail};
   std::vector<Branch> out = branches_;
-  if (!parts_.guidance.steps.contains(step)) std::erase(out, Branch::uncond);
+  if (const CompiledPlan* plan = turns()) {
+    const std::vector<Branch> now = plan->branches_at(step);
+    std::erase_if(out, [&](Branch branch) { return std::ranges::find(now, branch) == now.end(); });
+  } else if (!parts_.guidance.steps.contains(step)) {
+    std::erase(out, Branch::uncond);
+  }
   return out;
 }
 

@@ -5,6 +5,7 @@
 #include <set>
 #include <tuple>
 
+#include "attention_control/plan/branches.h"
 #include "attention_control/plan/conflicts.h"
 #include "attention_control/plan/merge.h"
 #include "kernels/core/error.h"
@@ -22,16 +23,6 @@ bool is_layer_verb(const Edit& edit) {
 bool forbids_reuse(const Edit& edit) {
   const auto* capture = std::get_if<Capture>(&edit.verb);
   return !is_layer_verb(edit) && (capture == nullptr || !capture->optional);
-}
-
-std::vector<Branch> branches_of(const RunShape& run, const std::vector<PredictionTerm>& predictions) {
-  std::vector<Branch> out{Branch::cond};
-  if (run.guided) out.push_back(Branch::uncond);
-  for (const PredictionTerm& term : predictions) out.push_back(term.branch);
-  return out;
-}
-std::vector<Branch> branches_of(const PlanBuilder& declared) {
-  return branches_of(declared.run(), declared.predictions);
 }
 
 // The runs of steps between which `edits` do not change.
@@ -71,7 +62,7 @@ class Planner {
       : declared_(declared), run_(declared.run()), sections_(sections), layers_(layers) {}
 
   void operator()() {
-    const std::vector<Branch> branches = branches_of(declared_);
+    const std::vector<Branch> branches = all_branches(run_, declared_.predictions);
     for (const Edit& edit : declared_.edits()) check_lanes(edit, run_, branches);
     check_stored(declared_.edits(), run_);
     for (int site = 0; site < static_cast<int>(run_.sites.size()); ++site) {
@@ -216,12 +207,7 @@ class Planner {
   std::vector<Branch> evaluated(Pass pass, const Steps& steps) const {
     const auto guided = [&](const Guide& g) { return g.steps.begin < steps.end && steps.begin < g.steps.end; };
     if (pass == Pass::guide && std::ranges::any_of(declared_.hooks.guides, guided)) return {Branch::cond};
-    if (declared_.drop_guidance && declared_.drop_guidance->step < steps.end) return {declared_.drop_guidance->tail};
-    std::vector<Branch> out = branches_of(declared_);
-    const bool guided_throughout =
-        run_.guided_steps.begin <= steps.begin && std::min(steps.end, run_.steps) <= run_.guided_steps.end;
-    if (!guided_throughout) std::erase(out, Branch::uncond);
-    return out;
+    return branches_in(run_, declared_.predictions, declared_.drop_guidance, steps);
   }
 
   static std::string phrase(const Edit& edit) { return text_of(edit) + " (" + edit.method + ")"; }
@@ -261,85 +247,6 @@ class Planner {
   std::vector<CompiledPlan::Section>& sections_;
   std::vector<CompiledPlan::LayerSection>& layers_;
 };
-
-}  // namespace
-
-std::string CompiledPlan::lane_name(Branch branch, int member) const {
-  const std::string& name = run_.members[static_cast<size_t>(member)].name;
-  return (name.empty() ? "" : name + ".") + name_of(branch);
-}
-
-const Program* CompiledPlan::program(int site, const Lane& lane, const Moment& moment) const {
-  const auto found = by_site_.find({site, static_cast<int>(moment.pass)});
-  if (found == by_site_.end()) return nullptr;
-  for (const size_t i : found->second) {
-    const Section& s = sections_[i];
-    if (s.branch == lane.branch && s.member == lane.member && s.steps.contains(moment.step)) return s.program.get();
-  }
-  return nullptr;
-}
-
-const CompiledPlan::LayerSection* CompiledPlan::layer(int site, const Moment& moment) const {
-  const auto found = layers_by_site_.find({site, static_cast<int>(moment.pass)});
-  if (found == layers_by_site_.end()) return nullptr;
-  for (const size_t i : found->second) {
-    if (layers_[i].steps.contains(moment.step)) return &layers_[i];
-  }
-  return nullptr;
-}
-
-int CompiledPlan::last_capture(const Moment& moment) const {
-  int last = -1;
-  for (const Section& s : sections_) {
-    if (s.pass == moment.pass && s.steps.contains(moment.step) && !s.program->captures.empty())
-      last = std::max(last, s.site);
-  }
-  return last;
-}
-
-bool CompiledPlan::guides_at(int step) const {
-  return std::ranges::any_of(hooks_.guides, [&](const Guide& guide) { return guide.steps.contains(step); });
-}
-
-std::vector<Branch> CompiledPlan::branches_at(int step) const {
-  if (drop_guidance_ && drop_guidance_->step <= step) return {drop_guidance_->tail};
-  std::vector<Branch> out = branches_of(run_, predictions_);
-  if (!run_.guided_steps.contains(step)) std::erase(out, Branch::uncond);
-  return out;
-}
-
-bool CompiledPlan::stores_at(int step) const {
-  return std::ranges::any_of(sections_, [&](const Section& s) {
-    return s.pass == Pass::invert && s.steps.contains(step) && !s.program->stores.empty();
-  });
-}
-
-bool CompiledPlan::reuses_after(int step, const std::string& slot, int site) const {
-  return std::ranges::any_of(layers_, [&](const LayerSection& s) {
-    if (s.site != site || s.steps.end <= step + 1) return false;
-    return (s.reuse && s.reuse->slot == slot) || std::ranges::find(s.left_out, slot, &Reuse::slot) != s.left_out.end();
-  });
-}
-
-std::string CompiledPlan::fingerprint() const {
-  std::string text;
-  for (const Section& s : sections_) {
-    text += run_.sites[static_cast<size_t>(s.site)].name + " " + lane_name(s.branch, s.member) + " " +
-            std::to_string(static_cast<int>(s.pass)) + " " + std::to_string(s.steps.begin) + "-" +
-            std::to_string(s.steps.end) + "\n" + s.program->text;
-  }
-  for (const LayerSection& s : layers_) {
-    text += run_.sites[static_cast<size_t>(s.site)].name + " " + std::to_string(static_cast<int>(s.pass)) + " " +
-            std::to_string(s.steps.begin) + "-" + std::to_string(s.steps.end);
-    for (const std::string& phrase : s.phrases) text += " | " + phrase;
-    text += "\n";
-  }
-  for (const SharedNorms& s : shared_norms_)
-    text += "group norms " + std::to_string(s.member) + " with " + std::to_string(s.with) + "\n";
-  return text;
-}
-
-namespace {
 
 // A branch that two methods add would carry the edits of both, and both would steer by it.
 void check_predictions(const PlanBuilder& declared) {
