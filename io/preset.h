@@ -18,10 +18,20 @@ enum class Tiling : uint8_t { automatic, on, off };
 
 using WidthHeight = std::array<int, 2>;  // pixels; also x, y of a corner
 
+// pipelines/prompt_mask.h
+struct PromptMaskSettings {
+  double strength = 0.5;  // share of the steps that would run from the noise at which the prompts are compared
+  int maps = 10;          // noises
+  double thresholding_ratio = 3;
+  int grow = 0;  // cells of the latents
+  static Params<PromptMaskSettings> params();
+};
+
 struct SourceImage {
-  std::string image, mask;         // paths; white of the mask is repainted
-  std::string prompt;              // of the picture as it is, for edit
-  std::optional<double> strength;  // 0 keeps the picture, 1 forgets it
+  std::string image, mask;                      // paths; white of the mask is repainted
+  std::optional<PromptMaskSettings> find_mask;  // in place of a mask, for edit
+  std::string prompt;                           // of the picture as it is, for edit
+  std::optional<double> strength;               // 0 keeps the picture, 1 forgets it
   static Params<SourceImage> params();
 };
 
@@ -128,7 +138,7 @@ struct Preset {
   int threads = 0;  // 0: OMP_NUM_THREADS, or all cores
   std::optional<ByteCount> memory_budget;
   std::string noise, save_latents, save_image_tensor;  // safetensors files; empty for none
-  std::string save_maps, save_losses;                  // a folder, an SVG file; empty for none
+  std::string save_maps, save_losses, save_mask;       // a folder, an SVG file, a picture; empty for none
   std::string output = "output.png";
   static Params<Preset> params();
 };

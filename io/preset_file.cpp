@@ -32,6 +32,8 @@ void check_prompts(const Preset& preset, const YamlNode& root) {
 }
 
 void check_source(const Preset& preset, const YamlNode& root) {
+  const bool finds = preset.source && preset.source->find_mask;
+  if (!preset.save_mask.empty() && !finds) fail_at(root, "save_mask", "source: {find_mask: {}}", "none");
   if (preset.task == Task::generate) {
     if (preset.source) fail_at(root, "source", "no source with task generate", "one", "task: image_to_image");
     if (preset.inversion) fail_at(root, "inversion", "no inversion with task generate", "one", "task: edit");
@@ -42,6 +44,8 @@ void check_source(const Preset& preset, const YamlNode& root) {
   if (preset.task == Task::inpaint && !has_mask) fail_at(root, "source", "a mask with task inpaint", "none");
   if (preset.task == Task::image_to_image && has_mask)
     fail_at(root, "source", "no mask with this task", "one", "task: inpaint or edit");
+  if (finds && preset.task != Task::edit) fail_at(root, "source", "find_mask with task edit alone", "one");
+  if (finds && has_mask) fail_at(root, "source", "mask or find_mask", "both");
   if (preset.inversion && preset.task != Task::edit)
     fail_at(root, "inversion", "no inversion but with task edit", "one", "task: edit");
   if (preset.task == Task::edit && preset.source->strength)
@@ -58,6 +62,7 @@ void check_outputs(const Preset& preset, const YamlNode& root) {
   if (preset.preview) check("preview", preset.preview->file, ".png");
   if (!preset.save_latents.empty()) check("save_latents", preset.save_latents, ".safetensors");
   if (!preset.save_losses.empty()) check("save_losses", preset.save_losses, ".svg");
+  if (!preset.save_mask.empty()) check("save_mask", preset.save_mask, ".png");
   if (!preset.save_image_tensor.empty()) check("save_image_tensor", preset.save_image_tensor, ".safetensors");
 }
 

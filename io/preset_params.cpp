@@ -48,10 +48,21 @@ struct ParamType<AttentionEntry> : PlainParam {
   }
 };
 
+Params<PromptMaskSettings> PromptMaskSettings::params() {
+  using M = PromptMaskSettings;
+  return {opt("strength", &M::strength, range(0.001, 1), "how noisy the picture is where the prompts are compared"),
+          opt("maps", &M::maps, range(1, 1000), "noises over which the difference is averaged"),
+          opt("thresholding_ratio", &M::thresholding_ratio, range(0.001, 1000),
+              "white is where the difference is above half of this many times its mean"),
+          opt("grow", &M::grow, range(0, 1000), "cells of the latents by which white grows to all sides")};
+}
+
 Params<SourceImage> SourceImage::params() {
   return {
       need("image", &SourceImage::image, "the picture to begin from: JPEG, PNG or WebP"),
       opt("mask", &SourceImage::mask, "for inpaint, and for edit where wished: white is painted anew, black is kept"),
+      opt("find_mask", &SourceImage::find_mask,
+          "for edit, in place of a mask: white is where the network answers the two prompts differently (DiffEdit)"),
       opt("prompt", &SourceImage::prompt, "for edit: what the picture shows; a method's source prompt if not given"),
       opt("strength", &SourceImage::strength, range(0, 1),
           "how far from the picture: 0 keeps it; without it 0.8, inpaint 1, SD3 and FLUX 0.6")};
@@ -180,6 +191,7 @@ Params<Preset> Preset::params() {
       opt("save_image_tensor", &P::save_image_tensor, "safetensors file for `image`, [n,3,H,W] in 0..1"),
       opt("save_maps", &P::save_maps, "folder for where each word looked: overlays and `maps.safetensors`"),
       opt("save_losses", &P::save_losses, "SVG file for the losses of guiding methods over the steps"),
+      opt("save_mask", &P::save_mask, "PNG file for the mask of source.find_mask, of the picture's size"),
       opt("output", &P::output, "the picture to write; several become NAME-0.png, NAME-1.png ..."),
   };
 }

@@ -33,6 +33,7 @@ void Generation::prepare_edit() {
   AttentionContext context;
   const SourcePicture source = read_source(*preset_.source, path_, *preset_.size);
   const Tensor clean = model_.vae().to_denoiser(model_.vae().encode(source.picture, context).mean);
+  if (preset_.source->find_mask) mask_ = found_mask(source.picture);
   if (source.mask.defined()) mask_ = rows_of(latent_mask(source.mask, latent_shape_[2], latent_shape_[3]), pictures_);
   const InversionSettings& settings = *preset_.inversion;
   if (edits_by(InversionMethod::flow_edit)) {

@@ -78,8 +78,12 @@ void Generation::resolve() {
     check_inversion(preset_, *schedule_);
   }
   begin_ = first_evaluation();
-  generator_ =
-      make_generator(preset_.rng == Rng::torch_cuda ? "torch-cuda" : "torch-cpu", static_cast<uint64_t>(preset_.seed));
+  generator_ = run_generator();
+}
+
+std::unique_ptr<Generator> Generation::run_generator() const {
+  return make_generator(preset_.rng == Rng::torch_cuda ? "torch-cuda" : "torch-cpu",
+                        static_cast<uint64_t>(preset_.seed));
 }
 
 void Generation::lay_out_steps() {
@@ -184,6 +188,7 @@ RunResult Generation::operator()() {
   }
   result.seconds.steps = watch.lap();
   result.image = decode(result.latents);
+  if (!preset_.save_mask.empty()) result.mask = mask_;
   if (model_.family() == Family::flux) result.latents = pack_latents(result.latents);
   result.seconds.decode = watch.lap();
   result.preset = preset_;

@@ -29,6 +29,7 @@ struct RunResult {
   Preset preset;                     // resolved: sampler, steps, guidance and size as they were used
   Tensor latents;                    // [n,C,h,w] in the denoiser's scale; FLUX's packed [n,tokens,4C]
   Tensor image;                      // [n,3,H,W] in 0..1
+  Tensor mask;                       // [n,1,h,w] of 0 and 1 on the latents' grid, where the preset asked to save it
   bool cancelled = false;            // latents and image are then the clean estimate of the last finished step
   std::vector<std::string> members;  // names, where a method brought the prompts; rows are member after member
   std::vector<WordMap> word_maps;    // where the preset asked to save maps

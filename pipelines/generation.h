@@ -1,6 +1,6 @@
 // Generation: a run in progress, what its stages share. generate.cpp has the stages of every task, prompts.cpp
 // what their network is told, latents.cpp what they begin with and end in, edit.cpp the stages of task edit, source.cpp
-// its source's own run.
+// its source's own run, prompt_mask.cpp the mask that is found for it.
 #pragma once
 
 #include <memory>
@@ -54,9 +54,13 @@ class Generation {
   Tensor sampled(const Run& run);
   Tensor flow_edited(const OnStep& on_step);
   SourceShape source_shape() const;
+  GuidedNetwork::Parts parts_beside(const TextStates& cond, const TextStates& uncond, double guidance, int64_t rows);
   GuidedNetwork::Parts source_parts(int64_t rows);
+  void check_cancelled() const;
   std::vector<Tensor> inverted(const Tensor& clean);
   std::vector<Tensor> loaded();
+  Tensor found_mask(const Tensor& picture);
+  std::unique_ptr<Generator> run_generator() const;
   Tensor encode_picture(const Tensor& picture);
   Tensor posterior(const Tensor& picture);
   Tensor kept_state(int index) const;

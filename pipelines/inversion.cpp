@@ -44,9 +44,10 @@ void check_inversion(const Preset& preset, const Schedule& schedule) {
     fail(ErrorCode::usage, "inversion.method", "ddim, fixed_point or second_order but for flow models",
          *s.method == flow_edit ? "flow_edit" : "rf_inversion", "inversion: {method: fixed_point}");
   }
-  if (*s.method == flow_edit && !preset.source->mask.empty() && s.flow_edit->n_min > 0) {
-    fail(ErrorCode::usage, "source.mask", "n_min: 0 with flow_edit, whose last steps sample the prompt alone",
-         std::to_string(s.flow_edit->n_min));
+  const bool finds = preset.source->find_mask.has_value();
+  if (*s.method == flow_edit && (finds || !preset.source->mask.empty()) && s.flow_edit->n_min > 0) {
+    fail(ErrorCode::usage, finds ? "source.find_mask" : "source.mask",
+         "n_min: 0 with flow_edit, whose last steps sample the prompt alone", std::to_string(s.flow_edit->n_min));
   }
   if (*s.method == flow_edit) return check_flow_edit(*s.flow_edit, static_cast<int>(schedule.evaluations.size()));
   if (*s.method == rf_inversion && s.rf_inversion->start > s.rf_inversion->stop) {

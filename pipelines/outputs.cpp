@@ -9,6 +9,7 @@
 #include "io/png.h"
 #include "io/preset_file.h"
 #include "io/safetensors.h"
+#include "kernels/ops/resize.h"
 #include "kernels/ops/view.h"
 #include "pipelines/loss_plot.h"
 #include "pipelines/word_maps.h"
@@ -63,6 +64,14 @@ std::vector<std::string> write_outputs(const RunResult& result) {
   if (!preset.save_maps.empty()) {
     const std::vector<std::string> maps = write_word_maps(preset.save_maps, result.word_maps, result.image);
     paths.insert(paths.end(), maps.begin(), maps.end());
+  }
+  if (result.mask.defined()) {
+    const Tensor mask = upsample_nearest(channels_last(result.mask), result.image.dim(2), result.image.dim(3));
+    const std::vector<Image> masks = tensor_to_images(contiguous(mask));
+    for (size_t i = 0; i < masks.size(); ++i) {
+      paths.push_back(names[i].empty() ? preset.save_mask : marked(preset.save_mask, names[i]));
+      write_png(paths.back(), masks[i]);
+    }
   }
   if (!preset.save_losses.empty()) {
     write_file(preset.save_losses, loss_plot(result.losses));

@@ -19,8 +19,9 @@ SourceShape Generation::source_shape() const {
   return out;
 }
 
-GuidedNetwork::Parts Generation::source_parts(int64_t rows) {
-  const double guidance = *preset_.inversion->guidance;
+// A network beside the run's, told one text and a guidance of its own; no method of the run has turns there.
+GuidedNetwork::Parts Generation::parts_beside(const TextStates& cond, const TextStates& uncond, double guidance,
+                                              int64_t rows) {
   const bool told = model_.traits().embeds_guidance();
   // Beside an embedded guidance that of the negative prompt is the run's, but of flows, which are inverted without.
   const double scale = !told ? guidance : schedule_->config.flow ? 1 : guidance_.scale;
@@ -35,13 +36,23 @@ GuidedNetwork::Parts Generation::source_parts(int64_t rows) {
   return {.network = model_.denoiser(),
           .schedule = *schedule_,
           .guidance = {.scale = scale, .rescale = guidance_.rescale, .steps = guidance_.steps},
-          .cond = told_of(source_text_.cond, cond_),
-          .uncond = told_of(source_text_.uncond, uncond_),
+          .cond = told_of(cond, cond_),
+          .uncond = told_of(uncond, uncond_),
           .members = {{"", {.text = source_prompt()}}},
           .pictures = rows,
           .height = latent_shape_[2],
           .width = latent_shape_[3],
           .pass = Pass::invert};
+}
+
+GuidedNetwork::Parts Generation::source_parts(int64_t rows) {
+  return parts_beside(source_text_.cond, source_text_.uncond, *preset_.inversion->guidance, rows);
+}
+
+// Before the first step there is no picture to keep.
+void Generation::check_cancelled() const {
+  if (events_.cancelled && events_.cancelled())
+    fail(ErrorCode::cancelled, "inversion", "all steps", "an interrupt; nothing is written");
 }
 
 // RF-Inversion's pictures go to noise of their own each; what other methods invert is one picture.
@@ -59,10 +70,7 @@ std::vector<Tensor> Generation::inverted(const Tensor& clean) {
                 {.schedule = *schedule_,
                  .method = drawn ? Inversion::solver : static_cast<Inversion>(*settings.method),
                  .iterations = settings.iterations,
-                 .on_step = [this](int, int) {
-                   if (events_.cancelled && events_.cancelled())
-                     fail(ErrorCode::cancelled, "inversion", "all steps", "an interrupt; nothing is written");
-                 }});
+                 .on_step = [this](int, int) { check_cancelled(); }});
 }
 
 // States from a file. What methods keep of an inversion is not in it: there the network looks at the states once more,
