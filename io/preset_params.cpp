@@ -51,7 +51,7 @@ struct ParamType<AttentionEntry> : PlainParam {
 Params<PromptMaskSettings> PromptMaskSettings::params() {
   using M = PromptMaskSettings;
   return {opt("strength", &M::strength, range(0.001, 1), "how noisy the picture is where the prompts are compared"),
-          opt("maps", &M::maps, range(1, 1000), "noises over which the difference is averaged"),
+          opt("maps", &M::maps, range(1, 100), "noises over which the difference is averaged"),
           opt("thresholding_ratio", &M::thresholding_ratio, range(0.001, 1000),
               "white is where the difference is above half of this many times its mean"),
           opt("grow", &M::grow, range(0, 1000), "cells of the latents by which white grows to all sides")};

@@ -136,12 +136,15 @@ void Generation::make_network() {
   check_edit();
 }
 
+int Generation::run_calls() const {
+  return static_cast<int>(schedule_->evaluations.size()) - begin_;
+}
+
 Tensor Generation::after_step(const Evaluation& at, const Tensor& x, const Tensor& clean) {
-  const auto evaluations = static_cast<int>(schedule_->evaluations.size());
   Tensor next = mask_.defined() && !extra_channels_ ? with_kept(x, at.index) : x;
   if (holds_source()) next = with_source(next, held_state(at.index));
   next = network_->after(at, next);
-  if (events_.on_step) events_.on_step(at.index + 1 - begin_, evaluations - begin_);
+  if (events_.on_step) events_.on_step(prepared_ + at.index + 1 - begin_, prepared_ + run_calls());
   if (preset_.preview && events_.on_preview && (at.index + 1 - begin_) % preset_.preview->every == 0) {
     if (!preview_) preview_.emplace(model_.vae());
     events_.on_preview((*preview_)(slice(clean, 0, 0, 1))[0]);
@@ -157,8 +160,7 @@ PlanExplanation Generation::explanation() {
   if (control_.plan() == nullptr)
     return {.rows = {},
             .norms = {},
-            .totals = {.sites = static_cast<int>(model_.denoiser().sites().size()),
-                       .network_calls = static_cast<int64_t>(schedule_->evaluations.size()) - begin_}};
+            .totals = {.sites = static_cast<int>(model_.denoiser().sites().size()), .network_calls = run_calls()}};
   return {explain(*control_.plan()), explain_norms(*control_.plan()), totals(*control_.plan()),
           explain_text(*control_.plan())};
 }

@@ -16,7 +16,7 @@ namespace heddle {
 
 // What a run tells its caller, and asks of it; each may be empty. Called on the run's thread.
 struct RunEvents {
-  std::function<void(int done, int evaluations)> on_step;
+  std::function<void(int done, int evaluations)> on_step;  // of an edit those of its mask and inversion, too
   std::function<void(const Image& preview)> on_preview;
   std::function<bool()> cancelled;  // asked after every step; true ends the run, keeping what is done
 };

@@ -56,9 +56,12 @@ class Generation {
   SourceShape source_shape() const;
   GuidedNetwork::Parts parts_beside(const TextStates& cond, const TextStates& uncond, double guidance, int64_t rows);
   GuidedNetwork::Parts source_parts(int64_t rows);
-  void check_cancelled() const;
+  int calls_before_run() const;
+  int run_calls() const;
+  void prepared_one();
   std::vector<Tensor> inverted(const Tensor& clean);
   std::vector<Tensor> loaded();
+  int mask_calls() const;
   Tensor found_mask(const Tensor& picture);
   std::unique_ptr<Generator> run_generator() const;
   Tensor encode_picture(const Tensor& picture);
@@ -86,6 +89,7 @@ class Generation {
   std::optional<GuidedNetwork> network_;
   WordMaps* word_maps_ = nullptr;  // owned by control_
   int begin_ = 0;
+  int prepared_ = 0;                // of calls_before_run(), how many are done
   bool picks_by_strength_ = false;  // the schedule begins where the picture's noise does
   Tensor start_, noise_;            // [n,C,h,w]: the state before the first evaluation, and what is random in it
   Tensor source_, mask_;            // clean latents of inpainting without extra channels, latent mask of all tasks

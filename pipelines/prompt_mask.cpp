@@ -43,6 +43,11 @@ Tensor prompt_mask(const Tensor& source, const Tensor& target, const PromptMaskS
   return Tensor::from(std::span<const float>(grown(mask, height, width, settings.grow)), {1, 1, height, width});
 }
 
+// The source's answers, and those of each prompt.
+int Generation::mask_calls() const {
+  return preset_.source->find_mask->maps * static_cast<int>(1 + pictures_ / preset_.images);
+}
+
 // One mask for each picture of the run, [n,1,h,w]. Without guidance: away from one negative prompt it multiplies the
 // difference by a number, which the threshold divides out again. The noises are the seed's first ones, drawn apart, so
 // that the run draws what it would draw beside a mask from a file.
@@ -68,7 +73,7 @@ Tensor Generation::found_mask(const Tensor& picture) {
     std::vector<Tensor> out;
     for (const Tensor& one : split(noisy, 0, settings.maps)) {
       out.push_back(to(network.predict(one, at), DType::f32));
-      check_cancelled();
+      prepared_one();
     }
     return concat(out, 0);
   };

@@ -49,8 +49,20 @@ GuidedNetwork::Parts Generation::source_parts(int64_t rows) {
   return parts_beside(source_text_.cond, source_text_.uncond, *preset_.inversion->guidance, rows);
 }
 
+int Generation::calls_before_run() const {
+  if (preset_.task != Task::edit) return 0;
+  const InversionSettings& settings = *preset_.inversion;
+  int calls = 0;
+  if (preset_.source->find_mask) calls += mask_calls();
+  if (settings.load.empty() && !edits_by(InversionMethod::flow_edit))
+    calls += static_cast<int>(source_schedule(*settings.method, *schedule_).evaluations.size());
+  return calls;
+}
+
 // Before the first step there is no picture to keep.
-void Generation::check_cancelled() const {
+void Generation::prepared_one() {
+  ++prepared_;
+  if (events_.on_step) events_.on_step(prepared_, calls_before_run() + run_calls());
   if (events_.cancelled && events_.cancelled())
     fail(ErrorCode::cancelled, "inversion", "all steps", "an interrupt; nothing is written");
 }
@@ -70,7 +82,7 @@ std::vector<Tensor> Generation::inverted(const Tensor& clean) {
                 {.schedule = *schedule_,
                  .method = drawn ? Inversion::solver : static_cast<Inversion>(*settings.method),
                  .iterations = settings.iterations,
-                 .on_step = [this](int, int) { check_cancelled(); }});
+                 .on_step = [this](int, int) { prepared_one(); }});
 }
 
 // States from a file. What methods keep of an inversion is not in it: there the network looks at the states once more,

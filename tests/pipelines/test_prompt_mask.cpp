@@ -22,12 +22,13 @@ using testing::scratch;
 const std::string models = std::string(HEDDLE_FIXTURES) + "/pipelines/";
 const std::string root = models + "prompt_masks/";
 
-RunResult run(const std::string& model, const std::string& lines, const std::vector<std::string>& overrides = {}) {
+RunResult run(const std::string& model, const std::string& lines, const std::vector<std::string>& overrides = {},
+              const RunEvents& events = {}) {
   const std::string path = scratch("prompt_mask.yaml");
   std::ofstream(path) << "heddle: 1\nmodel: " << models << model << "\ntask: edit\nsize: [16, 16]\n" << lines;
   const Preset preset = read_preset(path, overrides, {.methods = method_names()});
   Model opened(preset.model, DType::f32);
-  return generate(preset, path, opened, {});
+  return generate(preset, path, opened, events);
 }
 
 class PromptMaskParity : public ::testing::TestWithParam<Json> {};
@@ -143,6 +144,32 @@ TEST(FindMasks, EachPromptHasItsOwn) {
       "sd1", lines + "attention: [prompt_to_prompt: {source_prompt: a cat, target_prompt: a red cat, edit: refine}]\n");
   EXPECT_EQ(slice(members.mask, 0, 0, 1).to_vector(), std::vector<float>(64, 0.0f));
   EXPECT_EQ(slice(members.mask, 0, 1, 2).to_vector(), slice(both, 0, 1, 2).to_vector());
+}
+
+// Two masks of three noises beside the source's answers, four steps down and four back.
+TEST(FindMasks, AndInversionAreCountedAsTheyGo) {
+  int seen = 0, stop = 0;
+  RunEvents events;
+  events.on_step = [&](int done, int total) {
+    EXPECT_EQ(done, ++seen);
+    EXPECT_EQ(total, 3 * 3 + 4 + 4);
+  };
+  events.cancelled = [&] { return seen == stop; };
+  const auto edit = [&] {
+    run("sd1",
+        "prompt: [two hats, a red cat]\nsource: {image: " + models +
+            "source.png, prompt: a cat, find_mask: {maps: 3, thresholding_ratio: 2}}\n"
+            "sampler: {name: ddim, steps: 4, guidance: 3}\ninversion: {method: ddim}\n",
+        {}, events);
+  };
+  edit();
+  EXPECT_EQ(seen, 17);
+  for (const int during : {5, 11}) {  // the mask, the inversion: there is no picture yet
+    seen = 0;
+    stop = during;
+    EXPECT_NE(testing::refusal_of(edit, "", ErrorCode::cancelled).find("nothing is written"), std::string::npos);
+    EXPECT_EQ(seen, during);
+  }
 }
 
 TEST(FindMasks, RefuseWhatDoesNotGoTogether) {
