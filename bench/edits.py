@@ -1,11 +1,12 @@
 """Editors of flow models side by side, and the curve over inject_steps: the promises of presets/promises with fewer pairs or other settings.
 
-    python bench/edits.py --heddle build/heddle [--pairs 64] [--editors rf_edit fireflow rf_inversion flow_edit] [--inject-steps 0 1 2 3 5 8 12]
-                          [--model emoji-mmdit] [--source emoji-unet] [--threads 1 --jobs 2]
+    python bench/edits.py --heddle build/heddle [--pairs 64] [--editors rf_edit fireflow rf_inversion flow_edit] [--mask none|found|told]
+                          [--inject-steps 0 1 2 3 5 8 12] [--model emoji-mmdit] [--source emoji-unet] [--threads 1 --jobs 2]
     python bench/edits.py --plot TABLE docs/images/inject_steps.svg
 
 Each editor is measured by `heddle promise` on two groups of cases: another colour, another animal. Prints a line for each editor and group, then for
 each count of inject_steps of rf_edit: share edited, PSNR outside objects, share of both (25 dB), share in its place, seconds of a run's steps.
+--mask: the whole picture may change, or what the two prompts disagree about, or what the judge sees in the picture.
 --source has another model draw the pictures that are edited; --plot draws the curve over inject_steps from lines printed before.
 """
 import argparse
@@ -20,6 +21,7 @@ from pathlib import Path
 import yaml
 
 PROMISES = Path(__file__).resolve().parents[1] / "presets" / "promises"
+MASKS = {"none": {}, "found": {"find_mask": {"maps": 4, "grow": 1}}, "told": {"mask": "$mask"}}
 SHOWN = ["edited", "background_psnr", "edited_in_place", "place_kept"]
 
 
@@ -55,6 +57,8 @@ def measure(args, name: str, promise: dict) -> list[dict]:
         promise = dict(promise, world=str(PROMISES / "emoji-world"))
         promise["preset"]["model"] = args.model
         promise["plain"] = dict(sampler=dict(steps=1))
+        source = promise["method"]["source"]
+        promise["method"]["source"] = {key: value for key, value in source.items() if "mask" not in key} | MASKS[args.mask]
         if args.source:
             promise["source"]["model"] = args.source
         path = Path(folder) / f"{name}.yaml"
@@ -120,6 +124,7 @@ def main() -> None:
     parser.add_argument("--plot", nargs=2, metavar=("TABLE", "SVG"), help="draws the curve over inject_steps from lines printed before")
     parser.add_argument("--pairs", type=int, default=64, help="of each group")
     parser.add_argument("--editors", nargs="*", default=["rf_edit", "fireflow", "rf_inversion", "flow_edit"])
+    parser.add_argument("--mask", choices=MASKS, default="found", help="where the picture may change")
     parser.add_argument("--inject-steps", nargs="*", type=int, default=[0, 1, 2, 3, 5, 8, 12], help="of rf_edit's 25")
     args = parser.parse_args()
     if args.plot:

@@ -48,6 +48,13 @@ Out json_of(const Bar& bar) {
   return out;
 }
 
+// A metric has a value for each pair, of which there is at least one: no text is one question that did not arise.
+std::vector<double> values_of(const Json& json, const char* key) {
+  std::vector<double> out = list_of(json, key);
+  if (out.empty()) out.push_back(NAN);
+  return out;
+}
+
 std::optional<double> maybe(const Json& json, const char* key) {
   return json.has(key) ? std::optional(json.get<double>(key)) : std::nullopt;
 }
@@ -89,8 +96,8 @@ PromiseResult promise_from_json(const std::string& path) {
   for (const Json& g : json.get<std::vector<Json>>("groups")) {
     GroupResult group{.name = g.get<std::string>("name"), .prompts = g.get<std::vector<std::string>>("prompts")};
     for (const Json& m : g.get<std::vector<Json>>("metrics")) {
-      group.metrics.push_back(
-          {metric_named(m.get<std::string>("metric"), m.where()).name, list_of(m, "plain"), list_of(m, "method")});
+      group.metrics.push_back({metric_named(m.get<std::string>("metric"), m.where()).name, values_of(m, "plain"),
+                               r.has_method ? values_of(m, "method") : std::vector<double>()});
       if (r.has_method && group.metrics.back().plain.size() != group.metrics.back().method.size())
         fail(ErrorCode::input, m.where(), "as many values with the method as without", "another number");
     }

@@ -71,6 +71,10 @@ TEST(Report, RecordsAndReadsBack) {
   const PromiseResult back = promise_from_json(path);
   EXPECT_EQ(promise_to_json(back), promise_to_json(result()));
   EXPECT_TRUE(std::isnan(back.groups[0].metrics[1].plain[7]));
+  PromiseResult one = result();
+  one.groups[0].metrics = {{.metric = "place_kept", .plain = {NAN}, .method = {1}}};
+  write_file(path, promise_to_json(one));
+  EXPECT_TRUE(std::isnan(promise_from_json(path).groups[0].metrics[0].plain.at(0))) << "a pair without an answer";
   write_file(path, "{\"name\": \"x\"}");
   EXPECT_THROW(promise_from_json(path), Error);
   fs::remove(path);
