@@ -30,6 +30,7 @@ void Generation::check_edit() const {
 // Task edit: members that share their noise begin from what the source picture is made from; others have their own, and
 // the first alone is the source.
 void Generation::prepare_edit() {
+  to_prepare_ = calls_before_run();
   AttentionContext context;
   const SourcePicture source = read_source(*preset_.source, path_, *preset_.size);
   const Tensor clean = model_.vae().to_denoiser(model_.vae().encode(source.picture, context).mean);

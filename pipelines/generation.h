@@ -22,6 +22,9 @@ struct Cancelled {
 // [1,...] or [n,...] as `rows` rows.
 Tensor rows_of(const Tensor& one, int64_t rows);
 
+// The autoencoder's normal at standard normals [n,C,h,w].
+Tensor drawn_from(const LatentNormal& normal, const Tensor& normals);
+
 class Generation {
  public:
   Generation(const Preset& preset, const std::string& path, Model& model, const RunEvents& events)
@@ -89,7 +92,8 @@ class Generation {
   std::optional<GuidedNetwork> network_;
   WordMaps* word_maps_ = nullptr;  // owned by control_
   int begin_ = 0;
-  int prepared_ = 0;                // of calls_before_run(), how many are done
+  int to_prepare_ = 0;              // calls_before_run()
+  int prepared_ = 0;                // of them, how many are done
   bool picks_by_strength_ = false;  // the schedule begins where the picture's noise does
   Tensor start_, noise_;            // [n,C,h,w]: the state before the first evaluation, and what is random in it
   Tensor source_, mask_;            // clean latents of inpainting without extra channels, latent mask of all tasks

@@ -14,6 +14,10 @@ Tensor rows_of(const Tensor& one, int64_t rows) {
   return one.dim(0) == rows ? one : repeat(one, 0, rows / one.dim(0));
 }
 
+Tensor drawn_from(const LatentNormal& normal, const Tensor& normals) {
+  return add(normal.mean, multiply(exponential(scale(normal.logvar, 0.5)), normals));
+}
+
 // As diffusers takes it: [n,C,h,w], of FLUX packed. Standard normals of a run's size.
 void Generation::read_noise() {
   if (preset_.noise.empty()) return;
@@ -50,7 +54,7 @@ Tensor Generation::posterior(const Tensor& picture) {
   AttentionContext context;
   const LatentNormal normal = model_.vae().encode(picture, context);
   if (given_noise_.defined()) return normal.mean;
-  return add(normal.mean, multiply(exponential(scale(normal.logvar, 0.5)), standard_normals(normal.mean.shape())));
+  return drawn_from(normal, standard_normals(normal.mean.shape()));
 }
 
 Tensor Generation::encode_picture(const Tensor& picture) {

@@ -15,17 +15,22 @@
 namespace heddle {
 namespace {
 
-// White cells and those at most `by` rows and columns away from one.
-std::vector<float> grown(const std::vector<float>& mask, int64_t height, int64_t width, int64_t by) {
-  std::vector<float> out(mask.size(), 0.0f);
-  for (int64_t y = 0; y < height; ++y) {
-    for (int64_t x = 0; x < width; ++x) {
-      if (mask[static_cast<size_t>(y * width + x)] == 0) continue;
-      const int64_t left = std::max<int64_t>(x - by, 0), right = std::min(x + by, width - 1);
-      for (int64_t row = std::max<int64_t>(y - by, 0); row <= std::min(y + by, height - 1); ++row)
-        std::fill(out.begin() + row * width + left, out.begin() + row * width + right + 1, 1.0f);
-    }
+// Cells of one axis at most `by` away from a white one; `step` leads from cell to cell along it.
+void spread(const std::vector<float>& mask, std::vector<float>& out, int64_t first, int64_t step, int64_t length,
+            int64_t by) {
+  for (int64_t i = 0; i < length; ++i) {
+    if (mask[static_cast<size_t>(first + i * step)] == 0) continue;
+    for (int64_t near = std::max<int64_t>(i - by, 0); near <= std::min(i + by, length - 1); ++near)
+      out[static_cast<size_t>(first + near * step)] = 1;
   }
+}
+
+// White cells and those at most `by` rows and columns away from one: along the rows, then along the columns.
+std::vector<float> grown(const std::vector<float>& mask, int64_t height, int64_t width, int64_t by) {
+  std::vector<float> rows = mask;
+  for (int64_t y = 0; y < height; ++y) spread(mask, rows, y * width, 1, width, by);
+  std::vector<float> out = rows;
+  for (int64_t x = 0; x < width; ++x) spread(rows, out, x, width, height, by);
   return out;
 }
 
@@ -58,8 +63,7 @@ Tensor Generation::found_mask(const Tensor& picture) {
   const LatentNormal normal = model_.vae().encode(picture, context);
   Shape shape = normal.mean.shape();
   shape[0] = settings.maps;
-  const Tensor spread = multiply(exponential(scale(normal.logvar, 0.5)), generator->randn(shape));
-  const Tensor clean = model_.vae().to_denoiser(add(normal.mean, spread));
+  const Tensor clean = model_.vae().to_denoiser(drawn_from(normal, generator->randn(shape)));
   const int index = begin_index(*schedule_, settings.strength);
   const Evaluation& at = schedule_->evaluations[static_cast<size_t>(index)];
   const Tensor noisy = network_input(*schedule_, add_noise(*schedule_, clean, generator->randn(shape), index), index);

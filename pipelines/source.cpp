@@ -49,11 +49,10 @@ GuidedNetwork::Parts Generation::source_parts(int64_t rows) {
   return parts_beside(source_text_.cond, source_text_.uncond, *preset_.inversion->guidance, rows);
 }
 
+// Of task edit: those that find its mask and invert its picture.
 int Generation::calls_before_run() const {
-  if (preset_.task != Task::edit) return 0;
   const InversionSettings& settings = *preset_.inversion;
-  int calls = 0;
-  if (preset_.source->find_mask) calls += mask_calls();
+  int calls = preset_.source->find_mask ? mask_calls() : 0;
   if (settings.load.empty() && !edits_by(InversionMethod::flow_edit))
     calls += static_cast<int>(source_schedule(*settings.method, *schedule_).evaluations.size());
   return calls;
@@ -62,7 +61,7 @@ int Generation::calls_before_run() const {
 // Before the first step there is no picture to keep.
 void Generation::prepared_one() {
   ++prepared_;
-  if (events_.on_step) events_.on_step(prepared_, calls_before_run() + run_calls());
+  if (events_.on_step) events_.on_step(prepared_, to_prepare_ + run_calls());
   if (events_.cancelled && events_.cancelled())
     fail(ErrorCode::cancelled, "inversion", "all steps", "an interrupt; nothing is written");
 }

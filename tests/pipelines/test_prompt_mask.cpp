@@ -71,6 +71,7 @@ TEST(PromptMask, IsWhiteAboveHalfTheRatioTimesTheMean) {
   EXPECT_EQ(mask(8), (std::vector<float>{0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0}));  // above, not at
   EXPECT_EQ(mask(16), std::vector<float>(12, 0.0f));
   EXPECT_EQ(mask(8, 1), (std::vector<float>{0, 0, 1, 1, 0, 0, 1, 1, 0, 0, 0, 0}));
+  EXPECT_EQ(mask(7.9, 1), (std::vector<float>{0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0}));
   EXPECT_EQ(mask(8, 9), std::vector<float>(12, 1.0f));
   EXPECT_EQ(prompt_mask(source, source, {}).to_vector(), std::vector<float>(12, 0.0f));
 }
