@@ -64,11 +64,14 @@ void add_run(CLI::App& app) {
       "examples:\n"
       "  heddle run presets/hello.yaml -o hello.png\n"
       "  heddle run presets/hello.yaml --set seed=7 --set prompt=\"a panda on snow\"\n"
+      "  heddle run presets/rf_edit.yaml -o cat.png    # changes a picture as another prompt asks\n"
       "a preset is a YAML file; docs/presets.md has every key:\n"
-      "  heddle: 1\n  model: emoji-unet        # a model that ships, a diffusers folder, or one safetensors file\n  prompt: \"a cat on "
+      "  heddle: 1\n  model: emoji-unet        # a model that ships, a diffusers folder, or one safetensors file\n  "
+      "prompt: \"a cat on "
       "grass\"\n"
       "  sampler: {name: ddim, steps: 30, guidance: 5}\n"
-      "Ctrl-C finishes the step and keeps the picture so far as NAME-cancelled.png.");
+      "Ctrl-C finishes the step and keeps the picture so far as NAME-cancelled.png; while an edit inverts there is "
+      "none.");
   command->callback([request] { run_preset(*request); });
 }
 
